@@ -1,0 +1,58 @@
+"""The ``recbole-clia`` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a sub-command.
+
+    Returns:
+        The exit code: 0, 1 if the command found a fault, or 2 for bad input.
+    """
+    from . import bench, doctor, train
+
+    parser = _Parser(prog="recbole-clia", description="Long- and short-term interests for RecBole.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    for module in (train, doctor, bench):
+        module.add_parser(commands)
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and not getattr(arguments, "takes_settings", False):
+        return _fail(f"{arguments.command}: unknown argument {rest[0]}")
+    arguments.settings = rest
+    try:
+        code: int = arguments.run(arguments)
+        return code
+    except UsageError as error:
+        return _fail(str(error))
+
+
+def run_train(argv: Sequence[str]) -> int:
+    """The command that ``run_recbole_clia.py`` is: ``recbole-clia train`` with its arguments."""
+    return main(["train", *argv])
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong argument in one line, without the usage text before it."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.exit(_fail(message))
+
+
+def _fail(message: str) -> int:
+    print(f"recbole-clia: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Which pairs are trained: the log, its windows, and batches of them."""

@@ -1,0 +1,180 @@
+"""Batches of windows for RecBole's training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from logging import getLogger
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+from recbole.data.interaction import Interaction
+from recbole.data.transform import construct_transform
+from torch.utils.data import DataLoader, Sampler
+
+from ..errors import UsageError
+from .dataset import LOG_POSITION, TARGETS_SUFFIX, CLIADataset
+from .negatives import NegativeSampler
+
+# Batches whose windows are sorted by length together: enough for little padding, few enough
+# that a batch is still a random sample.
+POOL_BATCHES = 8
+
+
+class LengthGroupedSampler(Sampler[list[int]]):
+    """Batches of windows of similar length, about ``pairs_per_batch`` targets each.
+
+    Windows are shuffled, sorted by length within pools of a few batches, cut into batches, and
+    the batches shuffled.  Each of ``world_size`` processes gets every ``world_size``-th batch, and all get
+    equally many, the first ones being given twice where needed.
+
+    Args:
+        length, span: ``[W]`` inputs and targets of each window.
+        pairs_per_batch: a batch is closed once it holds this many targets.
+        shuffle: whether the order changes from epoch to epoch.
+        generator: source of the order in a single process.
+        rank, world_size: this process and their number.
+        seed: source of the order in several processes, which must agree on it.
+    """
+
+    def __init__(
+        self,
+        length: np.ndarray,
+        span: np.ndarray,
+        pairs_per_batch: int,
+        shuffle: bool,
+        generator: torch.Generator,
+        rank: int = 0,
+        world_size: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self.length, self.span = torch.from_numpy(length), torch.from_numpy(span)
+        self.pairs_per_batch = pairs_per_batch
+        self.shuffle = shuffle
+        self.generator = generator
+        self.rank, self.world_size, self.seed = rank, world_size, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Several processes draw the same order for the same epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self._batches_at_most() // self.world_size)
+
+    def _batches_at_most(self) -> int:
+        return max(1, -(-int(self.span.sum()) // self.pairs_per_batch)) if len(self.span) else 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = self.generator
+        if self.world_size > 1:
+            generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        count = len(self.span)
+        order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
+        pools = self._chunk_by_pairs(order, POOL_BATCHES * self.pairs_per_batch)
+        order = torch.cat([pool[self.length[pool].argsort(stable=True)] for pool in pools]) if pools else order
+        batches = self._chunk_by_pairs(order, self.pairs_per_batch)
+        if self.shuffle:
+            batches = [batches[i] for i in torch.randperm(len(batches), generator=generator)]
+        short = -len(batches) % self.world_size
+        batches += batches[:short]
+        for batch in batches[self.rank :: self.world_size]:
+            yield batch.tolist()
+
+    def _chunk_by_pairs(self, order: torch.Tensor, pairs: int) -> list[torch.Tensor]:
+        """Cut ``order`` where the running number of targets passes a multiple of ``pairs``."""
+        before = self.span[order].cumsum(0) - self.span[order]
+        sizes = torch.bincount(before // pairs)
+        return list(order.split(sizes[sizes > 0].tolist())) if len(order) else []
+
+
+class _WindowTable:
+    """What the loader indexes: a list of windows gives a batch."""
+
+    def __init__(self, loader: PackedTrainDataLoader) -> None:
+        self.loader = loader
+
+    def __getitem__(self, index: list[int]) -> Interaction:
+        return self.loader.batch(index)
+
+
+class PackedTrainDataLoader(AbstractDataLoader):  # type: ignore[misc]
+    """RecBole's training loader for windows; ``train_batch_size`` counts (prefix, target) pairs.
+
+    With ``loss_type: BPR`` a batch also holds ``neg_item_id_targets [W, l, n]``, the sampled
+    negatives of each target.
+
+    Raises:
+        UsageError: for dynamic negative sampling, which asks the model for a score per candidate.
+    """
+
+    def __init__(self, config: Any, dataset: CLIADataset, sampler: Any, shuffle: bool = False) -> None:
+        self.logger = getLogger()
+        self.shuffle = shuffle
+        self.config = config
+        self._dataset = dataset
+        self._sampler = sampler
+        self.model = None
+        self.is_sequential = True
+        self.transform = construct_transform(config)
+        self.generator = torch.Generator()
+        self.generator.manual_seed(config["seed"])
+        self._init_batch_size_and_step()
+        self._cut()
+        batches = LengthGroupedSampler(
+            self.windows.length,
+            self.windows.span,
+            self.step,
+            shuffle,
+            self.generator,
+            *(() if config["single_spec"] else (torch.distributed.get_rank(), config["world_size"], config["seed"])),
+        )
+        DataLoader.__init__(
+            self,
+            dataset=_WindowTable(self),
+            batch_size=None,
+            sampler=batches,
+            num_workers=config["worker"],
+            generator=self.generator,
+        )
+
+    def _init_batch_size_and_step(self) -> None:
+        world_size = 1 if self.config["single_spec"] else self.config["world_size"]
+        self.step = max(1, self.config["train_batch_size"] // world_size)
+
+    def _cut(self) -> None:
+        dataset, config = self._dataset, self.config
+        self.windows = dataset.windows(config["packed_stride"] or -(-dataset.max_item_list_len // 2))
+        self.start, self.end, self.first = (
+            torch.from_numpy(a) for a in (self.windows.start, self.windows.end, self.windows.first)
+        )
+        self.trained = torch.zeros(len(dataset.log), dtype=torch.bool)
+        self.trained[dataset.inter_feat[LOG_POSITION]] = True
+        self.negatives = None
+        arguments = config["train_neg_sample_args"]
+        if arguments["distribution"] != "none":
+            if arguments["dynamic"]:
+                raise UsageError("train_neg_sample_args: dynamic sampling needs packed: False")
+            popularity = torch.bincount(dataset.log[dataset.iid_field][self.trained], minlength=dataset.item_num)
+            self.negatives = NegativeSampler(
+                dataset.item_num, arguments["sample_num"], arguments["distribution"], popularity, arguments["alpha"]
+            )
+
+    def update_config(self, config: Any) -> None:
+        super().update_config(config)
+        self._cut()
+
+    def batch(self, index: list[int]) -> Interaction:
+        """The windows ``index`` as one padded batch; see :meth:`CLIADataset.pack`."""
+        dataset = self._dataset
+        rows = torch.as_tensor(index)
+        batch = dataset.pack(self.start[rows], self.end[rows], self.first[rows], self.trained)
+        if self.negatives is not None:
+            target_field = dataset.iid_field + TARGETS_SUFFIX
+            drawn = self.negatives(batch[target_field], self.generator)  # [W, l, n]
+            batch.update(Interaction({self.config["NEG_PREFIX"] + target_field: drawn}))
+        return self.transform(dataset, batch)
+
+    def collate_fn(self, batch: Interaction) -> Interaction:  # type: ignore[override]
+        return batch

@@ -1,0 +1,313 @@
+"""Faults of RecBole 1.2.1 on today's Python stack, each mended only where it is present.
+
+A patch is two functions, ``present`` and ``mend``, with the reason beside them.  Nothing here
+knows of the plugin's models: RecBole alone is better for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One fault: what it is, RecBole's own thread on it if there is one, how to see it and how to mend it."""
+
+    name: str
+    reason: str
+    thread: str
+    present: Callable[[], bool]
+    mend: Callable[[], None]
+
+
+# --- ray -----------------------------------------------------------------------------------
+
+
+class _RayTuneStandIn(types.ModuleType):
+    """Takes the place of ``ray.tune`` where ray cannot be imported."""
+
+    @staticmethod
+    def report(**_metrics: Any) -> None:
+        """Outside a Ray Tune session the real function does nothing either."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise ImportError(f"ray.tune.{name} needs a working ray, and the installed one cannot be imported")
+
+
+def _ray_is_broken() -> bool:
+    if "recbole.quick_start" in sys.modules:
+        return False
+    before = set(sys.modules)
+    try:
+        importlib.import_module("ray.tune")
+    except Exception:  # an old ray fails on new numpy and setuptools in several ways
+        for name in set(sys.modules) - before:
+            if name == "ray" or name.startswith("ray."):
+                del sys.modules[name]
+        return True
+    return False
+
+
+def _import_quick_start_without_ray() -> None:
+    ray, tune = types.ModuleType("ray"), _RayTuneStandIn("ray.tune")
+    ray.tune = tune  # type: ignore[attr-defined]
+    sys.modules.update({"ray": ray, "ray.tune": tune})
+    try:
+        importlib.import_module("recbole.quick_start")
+    finally:
+        del sys.modules["ray"], sys.modules["ray.tune"]
+
+
+# --- numpy ---------------------------------------------------------------------------------
+
+_NUMPY_ALIASES = {
+    "bool": "bool_",
+    "int": "int_",
+    "float": "float64",
+    "complex": "complex128",
+    "object": "object_",
+    "str": "str_",
+    "long": "int_",
+    "unicode": "str_",
+}
+
+
+def _numpy_lost_its_aliases() -> bool:
+    import numpy as np
+
+    return not hasattr(np, "float_")
+
+
+def _set_numpy_aliases() -> None:
+    import numpy as np
+    from recbole.config import Config
+
+    def compatibility_settings(self: Any) -> None:
+        for alias, name in _NUMPY_ALIASES.items():
+            setattr(np, alias, getattr(np, name))
+
+    Config.compatibility_settings = compatibility_settings
+
+
+# --- torch ---------------------------------------------------------------------------------
+
+
+def _torch_load_is_strict() -> bool:
+    import torch
+
+    return hasattr(torch.serialization, "add_safe_globals")
+
+
+def _make_config_a_safe_pickle() -> None:
+    """Let RecBole's checkpoints through ``torch.load(weights_only=True)``.
+
+    A checkpoint pickles the whole ``Config``.  The two classes inside that are not data (the
+    model's class and a yaml loader) are left out, and what remains is put on torch's list of
+    types that cannot run code.
+    """
+    import numpy as np
+    import torch
+    from recbole.config import Config
+    from recbole.utils import EvaluatorType, InputType, ModelType
+
+    def plain_state(self: Any) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("model_class", "yaml_loader")}
+
+    Config.__getstate__ = plain_state
+    scalar = np.float64(0).__reduce__()[0]
+    torch.serialization.add_safe_globals(
+        [Config, ModelType, InputType, EvaluatorType, np.dtype, type(np.dtype(np.float64)), scalar]
+    )
+
+
+def _a_model_debugs_the_process() -> bool:
+    import torch
+
+    before = torch.is_anomaly_enabled()
+    importlib.import_module("recbole.model.sequential_recommender")
+    return torch.is_anomaly_enabled() and not before
+
+
+def _stop_debugging() -> None:
+    import torch
+
+    torch.autograd.set_detect_anomaly(False)
+
+
+# --- scipy ---------------------------------------------------------------------------------
+
+
+def _dok_matrix_lost_update() -> bool:
+    import scipy.sparse as sp
+
+    return not hasattr(sp.dok_matrix, "_update")
+
+
+def _restore_dok_update() -> None:
+    import scipy.sparse as sp
+
+    def _update(self: Any, data: dict[tuple[int, int], float]) -> None:
+        self._dict.update(data)
+
+    sp.dok_matrix._update = _update
+
+
+# --- several processes without a GPU ---------------------------------------------------------
+
+
+def _no_cuda() -> bool:
+    import torch
+
+    return not torch.cuda.is_available()
+
+
+def _spread_over_cpus() -> None:
+    """RecBole asks for nccl and numbered devices whatever the machine has."""
+    import torch
+    from recbole.config import Config
+    from recbole.trainer import trainer as host
+
+    cuda_init_device = Config._init_device
+    cuda_ddp = host.DistributedDataParallel
+
+    def _init_device(self: Any) -> None:
+        settings = self.final_config_dict
+        if "local_rank" not in settings:
+            return cuda_init_device(self)
+        torch.distributed.init_process_group(
+            backend="gloo",
+            rank=settings["local_rank"] + settings["offset"],
+            world_size=settings["world_size"],
+            init_method=f"tcp://{settings['ip']}:{settings['port']}",
+        )
+        settings.update(device=torch.device("cpu"), single_spec=False)
+        if settings["local_rank"] != 0:
+            settings.update(state="error", show_progress=False, verbose=False)
+
+    def distributed(module: Any, device_ids: Any = None, **kwargs: Any) -> Any:
+        return cuda_ddp(module, device_ids=None, **kwargs)
+
+    Config._init_device = _init_device
+    host.DistributedDataParallel = distributed
+
+
+def _always() -> bool:
+    return True
+
+
+def _share_the_checkpoint() -> None:
+    """Each process names the checkpoint by its own clock, and only the first writes it."""
+    import torch.distributed as dist
+    from recbole.trainer import Trainer
+
+    init, evaluate = Trainer.__init__, Trainer.evaluate
+
+    def __init__(self: Any, config: Any, model: Any) -> None:
+        init(self, config, model)
+        if not config["single_spec"]:
+            name = [self.saved_model_file]
+            dist.broadcast_object_list(name, src=0)
+            self.saved_model_file = name[0]
+
+    def evaluate_after_writing(
+        self: Any, eval_data: Any, load_best_model: bool = True, model_file: Any = None, show_progress: bool = False
+    ) -> Any:
+        if load_best_model and not self.config["single_spec"]:
+            dist.barrier()
+        return evaluate(self, eval_data, load_best_model, model_file, show_progress)
+
+    Trainer.__init__ = __init__
+    Trainer.evaluate = evaluate_after_writing
+
+
+# --- noise ---------------------------------------------------------------------------------
+
+
+def _silence_grad_scaler() -> None:
+    warnings.filterwarnings("ignore", message=r".*torch\.cuda\.amp\.GradScaler.*", category=FutureWarning)
+
+
+PATCHES = (
+    Patch(
+        "ray",
+        "recbole.quick_start imports ray.tune, and ray 2.6.3 needs pkg_resources and numpy.bool8, which are gone",
+        "RecBole #2078, #2215",
+        _ray_is_broken,
+        _import_quick_start_without_ray,
+    ),
+    Patch(
+        "numpy aliases",
+        "Config() reads numpy.float_, numpy.complex_ and numpy.unicode_, removed in numpy 2",
+        "RecBole #1604, #2215",
+        _numpy_lost_its_aliases,
+        _set_numpy_aliases,
+    ),
+    Patch(
+        "checkpoints",
+        "torch.load refuses the pickled Config in RecBole's checkpoints, so the best model cannot be evaluated",
+        "RecBole #2155, #2215",
+        _torch_load_is_strict,
+        _make_config_a_safe_pickle,
+    ),
+    Patch(
+        "anomaly mode",
+        "sine.py, imported with every sequential model, turns on torch's anomaly mode and slows all training down",
+        "",
+        _a_model_debugs_the_process,
+        _stop_debugging,
+    ),
+    Patch(
+        "scipy dok_matrix",
+        "LightGCN and other graph models call dok_matrix._update, removed from scipy",
+        "RecBole #2185",
+        _dok_matrix_lost_update,
+        _restore_dok_update,
+    ),
+    Patch(
+        "processes on CPU",
+        "--nproc asks for nccl and numbered GPUs even where there is none",
+        "",
+        _no_cuda,
+        _spread_over_cpus,
+    ),
+    Patch(
+        "shared checkpoint",
+        "with --nproc each process names the checkpoint by its own clock, and reads before it is written",
+        "",
+        _always,
+        _share_the_checkpoint,
+    ),
+    Patch(
+        "GradScaler warning",
+        "RecBole's trainer makes torch warn once an epoch of a name that still works",
+        "",
+        _always,
+        _silence_grad_scaler,
+    ),
+)
+
+_applied: list[Patch] = []
+
+
+def apply_patches() -> None:
+    """Mend what is broken here; a second call does nothing."""
+    if _applied:
+        return
+    for patch in PATCHES:
+        if patch.present():
+            patch.mend()
+            _applied.append(patch)
+
+
+def applied_patches() -> tuple[Patch, ...]:
+    """The faults that were present in this process."""
+    return tuple(_applied)
+

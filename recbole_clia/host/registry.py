@@ -1,0 +1,89 @@
+"""Enter the plugin's models in RecBole's tables, so that RecBole finds them by name.
+
+RecBole resolves every name again wherever it needs it, so an entry has four parts: the model's
+module, its trainer, its dataset, and the loader of packed training rows.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..settings.properties import PROPERTIES_DIR
+
+MODELS = ("CLIA",)
+
+
+def register() -> None:
+    """Make RecBole's entry points take the plugin's models; a second call does nothing."""
+    import recbole.data.dataset
+    import recbole.data.utils
+    import recbole.model.sequential_recommender as sequential
+    import recbole.quick_start.quick_start as quick_start
+    import recbole.trainer
+    import torch
+    from recbole.config import Config
+
+    from ..data.dataset import CLIADataset
+    from ..models import clia
+    from ..running.trainer import CLIATrainer
+    from ..settings.config import PluginConfig
+    from .workers import run_recboles
+
+    if getattr(recbole.trainer, "CLIATrainer", None) is CLIATrainer:
+        return
+    # get_model("CLIA") asks for recbole.model.sequential_recommender.clia
+    sys.modules[f"{sequential.__name__}.clia"] = clia
+    sequential.clia = clia
+    recbole.data.dataset.CLIADataset = CLIADataset
+    recbole.trainer.CLIATrainer = CLIATrainer
+    quick_start.run_recboles = run_recboles
+    _offer_packed_loader(recbole.data.utils, recbole.data)
+    _add_property_files(Config)
+    if hasattr(torch.serialization, "add_safe_globals"):
+        torch.serialization.add_safe_globals([PluginConfig])  # what the checkpoints of the plugin's runs hold
+
+
+def _offer_packed_loader(utils: Any, package: Any) -> None:
+    from ..data.loader import PackedTrainDataLoader
+
+    host_get_dataloader = utils.get_dataloader
+
+    def get_dataloader(config: Any, phase: str) -> type:
+        if phase == "train" and config["model"] in MODELS and config["packed"]:
+            return PackedTrainDataLoader
+        return host_get_dataloader(config, phase)
+
+    utils.get_dataloader = get_dataloader
+    package.get_dataloader = get_dataloader
+
+
+def _add_property_files(config_class: Any) -> None:
+    """Read the plugin's yaml files where RecBole would read its own of that name.
+
+    RecBole reads overall, model, sample and dataset, in this order, and skips what is missing;
+    overall.yaml and sample.yaml are always there.
+    """
+    host_update = config_class._update_internal_config_dict
+
+    def _update_internal_config_dict(self: Any, file: str) -> Any:
+        result = host_update(self, file)
+        name = Path(file).name
+        if name == "overall.yaml" and self.model in MODELS:
+            host_update(self, str(PROPERTIES_DIR / "model" / f"{self.model}.yaml"))
+            _complete_negatives(self)
+        if name == "sample.yaml":
+            ours = PROPERTIES_DIR / "dataset" / f"{self.dataset}.yaml"
+            if ours.is_file():
+                host_update(self, str(ours))
+        return result
+
+    config_class._update_internal_config_dict = _update_internal_config_dict
+
+
+def _complete_negatives(config: Any) -> None:
+    """BPR needs a negative per positive, cross-entropy must have none: follow ``loss_type``."""
+    loss_type = config.external_config_dict.get("loss_type", config.internal_config_dict["loss_type"])
+    if loss_type == "BPR":
+        config.internal_config_dict["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}

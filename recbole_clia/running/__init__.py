@@ -1,0 +1,1 @@
+"""How a run goes: training, resuming, loading, reporting."""

@@ -1,0 +1,162 @@
+"""Train, evaluate and report one model on one dataset."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from logging import getLogger
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import get_model, get_trainer, init_logger, init_seed
+
+from ..errors import UsageError
+from ..settings.config import PluginConfig
+
+
+def run(
+    model: str = "CLIA",
+    dataset: str = "ml-100k",
+    config_file_list: Sequence[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    saved: bool = True,
+    nproc: int = 1,
+    world_size: int = -1,
+    ip: str = "localhost",
+    port: str = "5678",
+    group_offset: int = 0,
+    resume: str | None = None,
+) -> dict[str, Any]:
+    """Train a model with early stopping on validation, and evaluate the best one on test.
+
+    Like ``recbole.quick_start.run``, for the plugin's models and RecBole's own, with three
+    differences: it does not read ``sys.argv``, it checks keys and values before it starts, and it
+    returns more.
+
+    Args:
+        model, dataset: names, as RecBole knows them.
+        config_file_list: yaml files of settings, the later ones winning.
+        config_dict: settings that win over the files.
+        saved: whether to write the best model; without it the last one is evaluated.
+        nproc, world_size, ip, port, group_offset: processes here and in all, as in RecBole.
+        resume: a ``*.last.pth`` file of a stopped run to be continued.
+
+    Returns:
+        RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
+        ``test_result``, and ``model``, ``dataset``, ``best_epoch``, ``epochs``,
+        ``seconds_per_epoch`` (training only), ``seconds``, ``parameters``, ``model_file``, ``log_file``.
+
+    Raises:
+        UsageError: for bad input, before anything is trained.
+    """
+    config = PluginConfig(model, dataset, config_file_list, config_dict)
+    if nproc == 1 and world_size <= 0:
+        return _run_here(config, saved, resume)
+    if resume:
+        raise UsageError("resume: a run of several processes cannot be resumed")
+    for folder in (config["checkpoint_dir"], f"log/{model}", "log_tensorboard"):
+        os.makedirs(folder, exist_ok=True)  # the processes would race for them
+    queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
+    launch = {
+        "nproc": nproc,
+        "world_size": nproc if world_size == -1 else world_size,
+        "ip": ip,
+        "port": str(port),
+        "offset": group_offset,
+    }
+    settings = {**(config_dict or {}), **launch}
+    torch.multiprocessing.spawn(
+        _worker, args=(model, dataset, config_file_list, settings, saved, queue), nprocs=nproc, join=True
+    )
+    result: dict[str, Any] = {} if queue.empty() else queue.get()
+    return result
+
+
+def _worker(
+    rank: int, model: str, dataset: str, files: Sequence[str] | None, settings: dict[str, Any], saved: bool, queue: Any
+) -> None:
+    config = PluginConfig(model, dataset, files, {**settings, "local_rank": rank})
+    result = _run_here(config, saved, None)
+    torch.distributed.destroy_process_group()
+    if rank == 0:
+        queue.put(result)
+
+
+def _run_here(config: PluginConfig, saved: bool, resume: str | None) -> dict[str, Any]:
+    began = perf_counter()
+    init_seed(config["seed"], config["reproducibility"])
+    init_logger(config)
+    logger = getLogger()
+    logger.info(" ".join(sys.argv))
+    logger.info(config)
+    config.log_remarks()
+
+    dataset = create_dataset(config)
+    logger.info(dataset)
+    train_data, valid_data, test_data = data_preparation(config, dataset)
+
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    model = get_model(config["model"])(config, train_data._dataset).to(config["device"])
+    logger.info(model)
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    clock = _EpochClock(trainer)
+    if resume:
+        trainer.resume_checkpoint(resume)
+
+    best_score, best_valid = trainer.fit(
+        train_data, valid_data, saved=saved, show_progress=config["show_progress"], callback_fn=clock.evaluated
+    )
+    test = trainer.evaluate(test_data, load_best_model=saved, show_progress=config["show_progress"])
+    logger.info(f"best valid: {best_valid}")
+    logger.info(f"test result: {test}")
+    return {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "best_valid_score": best_score,
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": best_valid,
+        "test_result": test,
+        "best_epoch": clock.best_epoch,
+        "epochs": clock.epochs,
+        "seconds_per_epoch": clock.seconds_per_epoch,
+        "seconds": perf_counter() - began,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "model_file": trainer.saved_model_file if saved else None,
+        "log_file": _log_file(logger),
+    }
+
+
+class _EpochClock:
+    """Times the training part of every epoch, and sees which epoch was best, for any trainer."""
+
+    def __init__(self, trainer: Any) -> None:
+        self.seconds: list[float] = []
+        self.best_epoch: int | None = None
+        self.epochs = 0
+        self._trainer = trainer
+        self._train_epoch = trainer._train_epoch
+        trainer._train_epoch = self._timed
+
+    def _timed(self, *args: Any, **kwargs: Any) -> Any:
+        began = perf_counter()
+        losses = self._train_epoch(*args, **kwargs)
+        self.seconds.append(perf_counter() - began)
+        return losses
+
+    def evaluated(self, epoch: int, _score: float) -> None:
+        self.epochs = epoch + 1
+        if self._trainer.cur_step == 0:
+            self.best_epoch = epoch
+
+    @property
+    def seconds_per_epoch(self) -> float | None:
+        return sum(self.seconds) / len(self.seconds) if self.seconds else None
+
+
+def _log_file(logger: Any) -> str | None:
+    files = [handler.baseFilename for handler in logger.handlers if hasattr(handler, "baseFilename")]
+    return os.path.relpath(Path(files[0])) if files else None

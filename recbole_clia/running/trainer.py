@@ -1,0 +1,187 @@
+"""RecBole's trainer, with a record of each epoch and runs that can be stopped and resumed."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.trainer import Trainer
+
+from ..errors import UsageError
+
+# Settings that may differ between a stopped run and the one that resumes it.
+MAY_CHANGE = {"epochs", "stopping_step", "checkpoint_dir", "show_progress", "state", "device", "gpu_id", "use_gpu"}
+MAY_CHANGE |= {"data_path", "log_wandb", "wandb_project", "loss_decimal_place", "resume", "config_files"}
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch did."""
+
+    epoch: int
+    train_loss: float
+    train_seconds: float
+    valid_score: float
+
+
+class CLIATrainer(Trainer):  # type: ignore[misc]
+    """Adds to RecBole's trainer what a run needs to be continued bit by bit.
+
+    Besides the best model (``saved_model_file``) it writes ``<name>.last.pth`` after each
+    evaluated epoch, with the optimizer, the random states and the epochs so far.  Both are written
+    beside their place and moved there, so that a run that is stopped leaves no half file.
+
+    Attributes:
+        history: one :class:`Epoch` for each evaluated epoch.
+    """
+
+    def __init__(self, config: Any, model: Any) -> None:
+        super().__init__(config, model)
+        self.history: list[Epoch] = []
+        self._train_data: Any = None
+        self._loader_state: torch.Tensor | None = None
+        self._random_state: dict[str, Any] | None = None
+        self._seconds = 0.0
+
+    @property
+    def last_file(self) -> str:
+        """Where the state of the last evaluated epoch lies."""
+        return str(Path(self.saved_model_file).with_suffix("")) + ".last.pth"
+
+    def fit(
+        self,
+        train_data: Any,
+        valid_data: Any = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: Callable[[int, float], None] | None = None,
+    ) -> Any:
+        self._train_data = train_data
+        if self._loader_state is not None:
+            train_data.generator.set_state(self._loader_state)
+        if self._random_state is not None:
+            _set_random_state(self._random_state)
+
+        def after_epoch(epoch: int, valid_score: float) -> None:
+            self.history.append(Epoch(epoch, float(self.train_loss_dict[epoch]), self._seconds, float(valid_score)))
+            if saved:
+                self._save_checkpoint(epoch, verbose=False, saved_model_file=self.last_file)
+            if callback_fn is not None:
+                callback_fn(epoch, valid_score)
+
+        return super().fit(train_data, valid_data, verbose, saved, show_progress, after_epoch)
+
+    def _train_epoch(self, *args: Any, **kwargs: Any) -> Any:
+        began = perf_counter()
+        losses = super()._train_epoch(*args, **kwargs)
+        self._seconds = perf_counter() - began
+        return losses
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        if not self.config["single_spec"] and self.config["local_rank"] != 0:
+            return
+        target = kwargs.get("saved_model_file", self.saved_model_file)
+        fields = (self.config["USER_ID_FIELD"], self.config["ITEM_ID_FIELD"])
+        state = {
+            "config": self.config,
+            "epoch": epoch,
+            "cur_step": self.cur_step,
+            "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": _plain(self.best_valid_result),
+            "best_model_file": os.path.basename(self.saved_model_file),
+            "history": [asdict(epoch) for epoch in self.history],
+            "state_dict": self.model.state_dict(),
+            "other_parameter": self.model.other_parameter(),
+            "optimizer": self.optimizer.state_dict(),
+            "random_state": _get_random_state(),
+            "loader_state": None if self._train_data is None else self._train_data.generator.get_state(),
+            "sizes": {field: self._train_data._dataset.num(field) for field in fields} if self._train_data else {},
+        }
+        torch.save(state, f"{target}.part")
+        os.replace(f"{target}.part", target)
+        if verbose:
+            self.logger.info(f"Saving current: {target}")
+
+    def resume_checkpoint(self, resume_file: str) -> None:
+        """Continue where ``resume_file`` (``*.last.pth``) stopped, as if it had not.
+
+        Raises:
+            UsageError: if the file cannot be read, or is of a run with other settings.
+        """
+        checkpoint = read_checkpoint(resume_file)
+        old, new = checkpoint["config"].final_config_dict, self.config.final_config_dict
+        for key in sorted((set(old) | set(new)) - MAY_CHANGE):
+            if old.get(key) != new.get(key):
+                raise UsageError(f"resume: {resume_file} was made with {key} = {old.get(key)}, not {new.get(key)}")
+        self.model.load_state_dict(checkpoint["state_dict"])
+        self.model.load_other_parameter(checkpoint["other_parameter"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.cur_step = checkpoint["cur_step"]
+        self.best_valid_score = checkpoint["best_valid_score"]
+        self.best_valid_result = checkpoint["best_valid_result"]
+        self.saved_model_file = str(Path(resume_file).with_name(checkpoint["best_model_file"]))
+        self.history = [Epoch(**epoch) for epoch in checkpoint["history"]]
+        self._loader_state = checkpoint["loader_state"]
+        self._random_state = checkpoint["random_state"]
+        finished = self.cur_step > self.stopping_step
+        self.start_epoch = self.epochs if finished else checkpoint["epoch"] + 1
+        self.logger.info(f"Resuming {resume_file} at epoch {self.start_epoch}")
+
+
+def read_checkpoint(path: str, device: Any = "cpu", trust_pickle: bool = False) -> dict[str, Any]:
+    """Read a checkpoint without running code from it.
+
+    Args:
+        path: a file that the plugin, or RecBole with the plugin imported, has written.
+        device: where its tensors go.
+        trust_pickle: open a file that RecBole wrote without the plugin. It is a pickle that can
+            run any code, so only for files from a source you trust.
+
+    Raises:
+        UsageError: if there is no such file, or it holds more than data.
+    """
+    try:
+        checkpoint = torch.load(path, map_location=device, weights_only=not trust_pickle)
+    except OSError as error:
+        raise UsageError(f"checkpoint {path}: {error.strerror or error}") from error
+    except Exception as error:  # torch reports a damaged or refused file by several types
+        if "weights_only" in str(error) and "Unsupported" in str(error):
+            raise UsageError(
+                f"checkpoint {path}: it is a pickle that could run code; open it with trust_pickle=True "
+                "only if you trust where it comes from"
+            ) from error
+        raise UsageError(f"checkpoint {path}: it is damaged or no checkpoint") from error
+    if not isinstance(checkpoint, dict) or not {"config", "state_dict"} <= set(checkpoint):
+        raise UsageError(f"checkpoint {path}: it holds no model")
+    return checkpoint
+
+
+def _plain(result: Any) -> Any:
+    return None if result is None else {key: float(value) for key, value in result.items()}
+
+
+def _get_random_state() -> dict[str, Any]:
+    name, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
+        "python": random.getstate(),
+    }
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    random.setstate(state["python"])

@@ -1,0 +1,1 @@
+"""What may be set: property files, their checks, and the configuration made of them."""

@@ -1,0 +1,154 @@
+"""Refuse keys that nobody reads and values out of range, before anything is computed."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from .properties import PROPERTIES_DIR, Allowed, Property, read_properties
+
+# RecBole's own files name the types of these, but not their ranges.
+HOST_RANGES = {
+    key: Allowed.parse(text)
+    for key, text in {
+        "epochs": "[0, inf)",
+        "train_batch_size": "[1, inf)",
+        "eval_batch_size": "[1, inf)",
+        "learning_rate": "(0, inf)",
+        "weight_decay": "[0, inf)",
+        "eval_step": "[0, inf)",
+        "stopping_step": "[0, inf)",
+        "seed": "[0, 4294967295]",
+        "worker": "[0, inf)",
+        "MAX_ITEM_LIST_LENGTH": "[1, inf)",
+        "metric_decimal_place": "[0, inf)",
+        "learner": "['adam', 'adamw', 'sgd', 'adagrad', 'rmsprop', 'sparse_adam']",
+        "state": "['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 'debug', 'info', 'warning', 'error', 'critical']",
+        "dropout_prob": "[0, 1)",
+        "hidden_dropout_prob": "[0, 1)",
+        "attn_dropout_prob": "[0, 1)",
+    }.items()
+}
+# Read from the configuration by the entry points themselves.
+LAUNCH_KEYS = {"model", "dataset", "config_files", "nproc", "world_size", "ip", "port", "group_offset", "offset"}
+LAUNCH_KEYS |= {"local_rank", "resume"}
+
+_READ = re.compile(r"""config\[\s*["'](\w+)["']\s*\]|config\.get\(\s*["'](\w+)["']|\bconfig\.(\w+)\b""")
+
+
+def recbole_dir() -> Path:
+    spec = importlib.util.find_spec("recbole")
+    if spec is None or spec.origin is None:
+        raise UsageError("RecBole is not installed; install recbole==1.2.1")
+    return Path(spec.origin).parent
+
+
+def _keys_read_in(path: Path) -> set[str]:
+    return {next(filter(None, groups)) for groups in _READ.findall(path.read_text(encoding="utf-8"))}
+
+
+@lru_cache(maxsize=1)
+def framework_keys() -> frozenset[str]:
+    """Every key that RecBole reads whatever the model: its files, its argument lists, its code."""
+    root = recbole_dir()
+    keys = set(LAUNCH_KEYS)
+    for path in [root / "properties/overall.yaml", root / "properties/dataset/sample.yaml"]:
+        keys |= set(read_properties(path))
+    for path in sorted((root / "properties/quick_start_config").glob("*.yaml")):
+        keys |= set(read_properties(path))
+    for path in sorted((PROPERTIES_DIR / "dataset").glob("*.yaml")):
+        keys |= set(read_properties(path))
+    for path in sorted(root.rglob("*.py")):
+        if path.relative_to(root).parts[0] != "model" or path.name in ("abstract_recommender.py", "layers.py"):
+            keys |= _keys_read_in(path)
+    arguments = (root / "utils/argument_list.py").read_text(encoding="utf-8")
+    keys |= set(re.findall(r"'(\w+)'", arguments))
+    return frozenset(keys)
+
+
+@lru_cache(maxsize=1)
+def models() -> dict[str, Path]:
+    """Property file of every model that RecBole and the plugin offer, by the model's name."""
+    files = sorted((recbole_dir() / "properties/model").glob("*.yaml"))
+    files += sorted((PROPERTIES_DIR / "model").glob("*.yaml"))
+    return {path.stem: path for path in files}
+
+
+@lru_cache(maxsize=None)
+def model_keys(model: str) -> frozenset[str]:
+    """Every key that ``model`` reads besides the framework's."""
+    keys: set[str] = set()
+    if model in models():
+        keys |= set(read_properties(models()[model]))
+    for path in (recbole_dir() / "model").rglob(f"{model.lower()}.py"):
+        keys |= _keys_read_in(path)
+    return frozenset(keys)
+
+
+@lru_cache(maxsize=None)
+def _documented(model: str) -> dict[str, Property]:
+    root = recbole_dir() / "properties"
+    found = dict(read_properties(root / "overall.yaml"))
+    found.update(read_properties(root / "dataset/sample.yaml"))
+    if model in models():
+        found.update(read_properties(models()[model]))
+    return found
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean X?"`` for the closest known word, or nothing."""
+    by_case = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(word.lower(), by_case, n=1, cutoff=0.6)
+    return f"; did you mean {by_case[close[0]]}?" if close else ""
+
+
+def check_model(model: str) -> None:
+    """Refuse a model that neither RecBole nor the plugin offers."""
+    if model not in models():
+        raise UsageError(f"model {model!r} is unknown{nearest(model, models())}")
+
+
+def check_keys(keys: Iterable[str], model: str, where: str) -> list[str]:
+    """Refuse a key that nothing reads.
+
+    Returns:
+        A sentence for each key that only other models read: it does nothing here, but a file
+        of settings for several models may well hold it.
+
+    Raises:
+        UsageError: for a key that neither RecBole nor any model reads.
+    """
+    here = framework_keys() | model_keys(model)
+    idle = []
+    for key in keys:
+        if key in here:
+            continue
+        if not any(key in model_keys(other) for other in models()):
+            raise UsageError(f"{where}: the key {key!r} is read by nothing{nearest(key, here)}")
+        idle.append(f"{where}: the key {key!r} is not read by {model}{nearest(key, model_keys(model))}")
+    return idle
+
+
+def check_values(settings: Mapping[str, Any], keys: Iterable[str], model: str) -> None:
+    """Refuse a value of the wrong type or out of range.
+
+    Raises:
+        UsageError: naming the key, what is allowed and what was given.
+    """
+    documented = _documented(model)
+    for key in keys:
+        value = settings.get(key)
+        prop = documented.get(key)
+        if prop is not None and prop.complaint(prop.default) is None:
+            complaint = prop.complaint(value)
+            if complaint:
+                raise UsageError(f"{key} {complaint}")
+        allowed = HOST_RANGES.get(key)
+        if allowed is not None and value is not None and not allowed.admits(value):
+            raise UsageError(f"{key} must be {allowed}, not {value!r}")

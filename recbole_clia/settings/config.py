@@ -1,0 +1,112 @@
+"""RecBole's ``Config`` as the plugin's own entry points build it: checked, and without ``eval``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import yaml
+from recbole.config import Config
+
+from ..errors import UsageError
+from .check import check_keys, check_model, check_values, nearest, recbole_dir
+from .properties import plain_value, plain_yaml, read_properties
+
+
+class PluginConfig(Config):  # type: ignore[misc]
+    """A ``Config`` that takes only what it is given.
+
+    It differs from RecBole's in four ways: it does not read ``sys.argv``; strings become values
+    as Python literals or YAML, never through ``eval``; keys and values are checked; and a model
+    trained with cross-entropy needs no ``train_neg_sample_args: ~``.
+
+    Raises:
+        UsageError: for an unknown model, dataset or key, a value out of range, or a file that
+            cannot be read.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        dataset: str,
+        config_file_list: Sequence[str] | None = None,
+        config_dict: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_model(model)
+        self._model_name = model
+        self.remarks: list[str] = []
+        try:
+            super().__init__(model, dataset, list(config_file_list or []), dict(config_dict or {}))
+        except UsageError:
+            raise
+        except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AssertionError) as error:
+            raise UsageError(f"configuration: {error}") from error
+        check_values(self.final_config_dict, self.external_config_dict, model)
+        check_dataset(self)
+
+    def _load_config_files(self, file_list: list[str]) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for file in file_list:
+            values = read_config_file(file)
+            self.remarks += check_keys(values, self._model_name, file)
+            merged.update(values)
+        return merged
+
+    def _load_variable_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
+        self.remarks += check_keys(config_dict, self._model_name, "settings")
+        return {k: plain_value(v) if isinstance(v, str) else v for k, v in config_dict.items()}
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        return {}
+
+    def _get_final_config_dict(self) -> dict[str, Any]:
+        final = super()._get_final_config_dict()
+        if final.get("loss_type") == "CE" and "train_neg_sample_args" not in self.external_config_dict:
+            final["train_neg_sample_args"] = None
+        return final
+
+    def log_remarks(self) -> None:
+        """Warn of the keys that do nothing for this model."""
+        for remark in self.remarks:
+            getLogger().warning(remark)
+
+
+def read_config_file(file: str) -> dict[str, Any]:
+    """A user's yaml file of settings, as plain data.
+
+    Raises:
+        UsageError: if it cannot be read, is not YAML, or is not a mapping.
+    """
+    try:
+        values = plain_yaml(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"config file {file}: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UsageError(f"config file {file}{line}: {getattr(error, 'problem', None) or error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError(f"config file {file}: must hold 'key: value' lines, not {type(values).__name__}")
+    return values
+
+
+def check_dataset(config: Config) -> None:
+    """Refuse a dataset of which there are no files and which RecBole cannot fetch either."""
+    folder = Path(config["data_path"])
+    name = config["dataset"]
+    if folder.is_dir():
+        if (folder / f"{name}.inter").is_file() or config["benchmark_filename"]:
+            return
+        raise UsageError(f"dataset {name!r}: there is no file {folder / f'{name}.inter'}")
+    fetched = read_properties(recbole_dir() / "properties/dataset/url.yaml")
+    if name in fetched:
+        return
+    here = {path.parent.name for path in folder.parent.glob("*/*.inter")} | {"ml-100k"}
+    raise UsageError(
+        f"dataset {name!r} is unknown: there is no folder {folder}, and the data at hand are "
+        f"{', '.join(sorted(here))}{nearest(name, here | set(fetched))}"
+    )

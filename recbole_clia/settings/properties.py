@@ -1,0 +1,162 @@
+"""Property files: where they are, and what their comments say.
+
+Every line of a property file documents itself in RecBole's manner::
+
+    temperature: 0.1    # (float) Divisor of the cosine similarity. Range in (0, inf).
+
+Type, meaning and range are read from there, by the checks and by the documentation alike, so
+that each is written once.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+# Installed, the property files lie inside the package; in a checkout, beside it.
+PROPERTIES_DIR = next(
+    (d for d in (_PACKAGE / "properties", _PACKAGE.parent / "properties") if d.is_dir()), _PACKAGE / "properties"
+)
+
+_LINE = re.compile(r"^(?P<key>\w+):(?P<value>[^#]*?)\s*(?:#\s*(?P<comment>.*))?$")
+_COMMENT = re.compile(r"^\((?P<type>[^)]*)\)\s*(?P<meaning>.*)$")
+_RANGE = re.compile(r"\s*Range in (?P<range>[\[(].*[\])])\.?\s*$")
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without code, reading ``1e-3`` as a number as RecBole does."""
+
+
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9_]+(?:[eE][-+]?[0-9]+)?"
+        r"|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def plain_yaml(text: str) -> Any:
+    """Parse YAML into plain data: no tag can name code.
+
+    Raises:
+        yaml.YAMLError: if ``text`` is not YAML or asks for anything but plain data.
+    """
+    return yaml.load(text, Loader=_PlainLoader)
+
+
+def plain_value(text: str) -> Any:
+    """A value from a command line or a dictionary of strings: a Python literal, YAML, or itself."""
+    if text.strip().lower() in ("none", "null", "~", ""):
+        return None
+    if text.strip().lower() in ("true", "false"):
+        return text.strip().lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        pass
+    try:
+        value = plain_yaml(text)
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, (int, float, list, dict)) else text
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """A set of values: an interval such as ``[0, 1)`` or a list such as ``['BPR', 'CE']``."""
+
+    text: str
+    choices: tuple[Any, ...] | None = None
+    low: float = float("-inf")
+    high: float = float("inf")
+
+    @classmethod
+    def parse(cls, text: str) -> Allowed:
+        interval = re.fullmatch(r"([\[(])\s*([-+.\w]+)\s*,\s*([-+.\w]+)\s*([\])])", text)
+        if interval:
+            try:
+                return cls(text, None, float(interval[2]), float(interval[3]))
+            except ValueError:
+                pass
+        return cls(text, tuple(ast.literal_eval(text)))
+
+    def admits(self, value: Any) -> bool:
+        if self.choices is not None:
+            return value in self.choices
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return False
+        above = value > self.low or (self.text[0] == "[" and value == self.low)
+        below = value < self.high or (self.text[-1] == "]" and value == self.high)
+        return above and below
+
+    def __str__(self) -> str:
+        if self.choices is not None:
+            return "one of " + ", ".join(map(str, self.choices))
+        return f"in {self.text}"
+
+
+@dataclass(frozen=True)
+class Property:
+    """One documented line of a property file."""
+
+    key: str
+    default: Any
+    type: str
+    meaning: str
+    allowed: Allowed | None
+
+    def complaint(self, value: Any) -> str | None:
+        """What is wrong with ``value``, or ``None``."""
+        if value is None and ("None" in self.type or self.default is None):
+            return None
+        kinds = {"int": int, "float": (int, float), "bool": bool, "list": (list, tuple), "dict": dict}
+        names = [name.strip() for name in re.split(r"\bor\b|,|/", self.type)]
+        wanted = tuple(kinds[n] for n in names if n in kinds)
+        if wanted and "str" not in names:
+            is_bool = isinstance(value, bool)
+            if not any(isinstance(value, w) for w in wanted) or (is_bool and "bool" not in names):
+                return f"must be {self.type}, not {value!r}"
+        if self.allowed is not None and not self.allowed.admits(value):
+            return f"must be {self.allowed}, not {value!r}"
+        return None
+
+
+@lru_cache(maxsize=None)
+def read_properties(path: Path) -> dict[str, Property]:
+    """The documented top-level keys of a property file, in the file's order.
+
+    A key without a ``# (type) meaning`` comment is given with an empty type and meaning.
+    """
+    text = path.read_text(encoding="utf-8")
+    values = plain_yaml(text) or {}
+    comments: dict[str, str] = {}
+    key = None
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if match:
+            key = match["key"]
+            comments[key] = match["comment"] or ""
+        elif key and re.match(r"^\s+#", line):
+            comments[key] += " " + line.strip().lstrip("# ")
+        elif not line.startswith(" "):
+            key = None
+    found = {}
+    for key, default in values.items():
+        comment = _COMMENT.match(comments.get(key, ""))
+        kind, meaning = (comment["type"], comment["meaning"]) if comment else ("", "")
+        in_range = _RANGE.search(meaning)
+        try:
+            allowed = Allowed.parse(in_range["range"]) if in_range else None
+        except (ValueError, SyntaxError):
+            allowed = None
+        found[key] = Property(key, default, kind, _RANGE.sub("", meaning).strip(), allowed)
+    return found
