@@ -79,8 +79,11 @@ class CLIADataset(SequentialDataset):  # type: ignore[misc]
         """Windows that train each target of this dataset once; see :func:`cut_windows`.
 
         Raises:
-            UsageError: if the data come as RecBole's benchmark files, which hold no log.
+            UsageError: if the data come as RecBole's benchmark files, which hold no log, or the
+                stride is beyond the window.
         """
+        if not 1 <= stride <= self.max_item_list_len:
+            raise UsageError(f"packed_stride must be in [1, MAX_ITEM_LIST_LENGTH = {self.max_item_list_len}], not {stride}")
         if self.config["benchmark_filename"] is not None:
             raise UsageError("packed: benchmark files hold rows, not a log; set packed: False")
         target = np.sort(self.inter_feat[LOG_POSITION].numpy())  # [T]

@@ -100,28 +100,55 @@ def _set_numpy_aliases() -> None:
 # --- torch ---------------------------------------------------------------------------------
 
 
-def _torch_load_is_strict() -> bool:
+def _torch_load_can_be_strict() -> bool:
+    import inspect
+
     import torch
 
-    return hasattr(torch.serialization, "add_safe_globals")
+    return "weights_only" in inspect.signature(torch.load).parameters
 
 
 def _make_config_a_safe_pickle() -> None:
     """Let RecBole's checkpoints through ``torch.load(weights_only=True)``.
 
-    A checkpoint pickles the whole ``Config``.  The two classes inside that are not data (the
-    model's class and a yaml loader) are left out, and what remains is put on torch's list of
-    types that cannot run code.
+    A checkpoint pickles the whole ``Config``, in a protocol that the strict loader cannot read.
+    The two classes inside that are not data (the model's class and a yaml loader) are left out,
+    what remains is put on torch's list of types that cannot run code, and the protocol is torch's own.
     """
+    import os
+
     import numpy as np
     import torch
     from recbole.config import Config
+    from recbole.trainer import Trainer
     from recbole.utils import EvaluatorType, InputType, ModelType
 
     def plain_state(self: Any) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("model_class", "yaml_loader")}
 
+    def _checkpoint_state(self: Any, epoch: int) -> dict[str, Any]:
+        return {
+            "config": self.config,
+            "epoch": epoch,
+            "cur_step": self.cur_step,
+            "best_valid_score": float(self.best_valid_score),
+            "state_dict": self.model.state_dict(),
+            "other_parameter": self.model.other_parameter(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def _save_checkpoint(self: Any, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        if not self.config["single_spec"] and self.config["local_rank"] != 0:
+            return
+        path = kwargs.pop("saved_model_file", self.saved_model_file)
+        torch.save(self._checkpoint_state(epoch), f"{path}.part")
+        os.replace(f"{path}.part", path)  # a run that is stopped leaves no half file
+        if verbose:
+            self.logger.info(f"Saving current: {path}")
+
     Config.__getstate__ = plain_state
+    Trainer._checkpoint_state = _checkpoint_state
+    Trainer._save_checkpoint = _save_checkpoint
     scalar = np.float64(0).__reduce__()[0]
     torch.serialization.add_safe_globals(
         [Config, ModelType, InputType, EvaluatorType, np.dtype, type(np.dtype(np.float64)), scalar]
@@ -231,8 +258,8 @@ def _share_the_checkpoint() -> None:
 # --- noise ---------------------------------------------------------------------------------
 
 
-def _silence_grad_scaler() -> None:
-    warnings.filterwarnings("ignore", message=r".*torch\.cuda\.amp\.GradScaler.*", category=FutureWarning)
+def _silence_future_warnings() -> None:
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.(trainer|data)\.")
 
 
 PATCHES = (
@@ -254,7 +281,7 @@ PATCHES = (
         "checkpoints",
         "torch.load refuses the pickled Config in RecBole's checkpoints, so the best model cannot be evaluated",
         "RecBole #2155, #2215",
-        _torch_load_is_strict,
+        _torch_load_can_be_strict,
         _make_config_a_safe_pickle,
     ),
     Patch(
@@ -286,11 +313,11 @@ PATCHES = (
         _share_the_checkpoint,
     ),
     Patch(
-        "GradScaler warning",
-        "RecBole's trainer makes torch warn once an epoch of a name that still works",
+        "FutureWarnings",
+        "RecBole's trainer and dataset make torch and pandas 2 warn of what still works, again and again",
         "",
         _always,
-        _silence_grad_scaler,
+        _silence_future_warnings,
     ),
 )
 

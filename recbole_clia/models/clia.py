@@ -14,14 +14,14 @@ from ..nn import InterestFusion, LongTermEncoder, ShortTermEncoder, causal_proxi
 
 
 class Interests(NamedTuple):
-    """What a history says at each of its positions; every tensor ``[B, L, D]`` but ``alpha``."""
+    """What histories say at the positions asked for; every tensor ``[N, D]`` but ``alpha``."""
 
     user: Tensor
     long_interest: Tensor
     short_interest: Tensor
     long_proxy: Tensor
     short_proxy: Tensor
-    alpha: Tensor  # [B, L, 1]
+    alpha: Tensor  # [N, 1]
 
 
 class CLIA(SequentialRecommender):  # type: ignore[misc]
@@ -40,7 +40,6 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         self.NEG_TARGETS = config["NEG_PREFIX"] + self.TARGETS
         self.n_users = dataset.num(self.USER_ID)
         dim = config["embedding_size"]
-        hidden_size = config["hidden_size"]
         self.loss_type = config["loss_type"]
         self.softmax_budget = int(config["softmax_budget_mib"] * 2**20)
         self.contrastive_loss_weight = config["contrastive_loss_weight"]
@@ -54,32 +53,34 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         self.input_norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(config["dropout_prob"])
         self.long_term = LongTermEncoder(dim, self.n_users if config["user_query"] else 0)
-        self.short_term = ShortTermEncoder(dim, hidden_size)
+        self.short_term = ShortTermEncoder(dim, config["hidden_size"], config["short_term_encoder"])
         self.long_output = nn.Sequential(nn.Linear(dim, dim), nn.LayerNorm(dim))
-        self.short_norm = nn.LayerNorm(dim)
-        self.fusion = InterestFusion(dim, hidden_size, config["fixed_alpha"])
+        self.short_output = nn.Sequential(nn.Linear(self.short_term.output_size, dim), nn.LayerNorm(dim))
+        self.fusion = InterestFusion(dim, self.short_term.output_size, config["fixed_alpha"])
 
         self.bpr_loss = BPRLoss()
         self.contrastive_loss = InterestContrastiveLoss(
             config["contrastive_loss"], config["triplet_margin"], config["temperature"]
         )
 
-    def forward(self, user: Tensor, items: Tensor) -> Interests:
-        """Interests at every position of right-padded histories.
+    def forward(self, user: Tensor, items: Tensor, where: Tensor) -> Interests:
+        """Interests at chosen positions of right-padded histories.
 
         Args:
             user: ``[B]`` user ids; one that the model was not built for counts as unknown.
             items: ``[B, L]`` item ids, 0 for padding.
+            where: boolean ``[B, L]``, the ``N`` positions asked for.
         """
         user = user.where(user < self.n_users, torch.zeros_like(user))  # [B]
         embedded = self.item_embedding(items)  # [B, L, D]
         inputs = self.dropout(self.input_norm(embedded))  # [B, L, D]
-        long_interest = self.long_output(self.long_term(inputs, user))  # [B, L, D]
-        short_interest, state = self.short_term(inputs)  # [B, L, D], [B, L, H]
-        short_interest = self.short_norm(short_interest)  # [B, L, D]
-        fused, alpha = self.fusion(state, long_interest, short_interest)  # [B, L, D], [B, L, 1]
-        proxies = causal_proxies(embedded, self.recent_k)  # [B, L, D] each
-        return Interests(fused, long_interest, short_interest, *proxies, alpha)
+        long_state = self.long_term(inputs, user)[where]  # [N, D]
+        short_state = self.short_term(inputs)[where]  # [N, H + D]
+        long_interest = self.long_output(long_state)  # [N, D]
+        short_interest = self.short_output(short_state)  # [N, D]
+        fused, alpha = self.fusion(short_state, long_interest, short_interest)  # [N, D], [N, 1]
+        long_proxy, short_proxy = (proxy[where] for proxy in causal_proxies(embedded, self.recent_k))  # [N, D] each
+        return Interests(fused, long_interest, short_interest, long_proxy, short_proxy, alpha)
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, Tensor]:
         """The recommendation and the weighted contrastive loss, means over the positions trained.
@@ -87,20 +88,19 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         Takes a packed batch, where every position with a target is trained, or RecBole's rows,
         where the last position of each row is.
         """
-        items = interaction[self.ITEM_SEQ]  # [B, L]
-        interests = self.forward(interaction[self.USER_ID], items)
         if self.TARGETS in interaction:
-            trained = interaction[self.TARGETS] > 0  # [B, L]
-            target = interaction[self.TARGETS][trained]  # [N]
-            negative = interaction[self.NEG_TARGETS][trained] if self.loss_type == "BPR" else None  # [N, n]
+            where = interaction[self.TARGETS] > 0  # [B, L]
+            target = interaction[self.TARGETS][where]  # [N]
+            negative = interaction[self.NEG_TARGETS][where] if self.loss_type == "BPR" else None  # [N, n]
         else:
-            trained = self._last_position(interaction)  # [B, L]
+            where = self._last_position(interaction)  # [B, L]
             target = interaction[self.POS_ITEM_ID]  # [N]
             negative = interaction[self.NEG_ITEM_ID].unsqueeze(-1) if self.loss_type == "BPR" else None  # [N, 1]
-        long_enough = torch.arange(1, items.shape[1] + 1, device=items.device) > self.length_threshold  # [L]
-        contrast = self.contrastive_loss(*interests[1:5], mask=trained & long_enough)
+        interests = self.forward(interaction[self.USER_ID], interaction[self.ITEM_SEQ], where)
+        length = torch.arange(1, where.shape[1] + 1, device=where.device).expand_as(where)[where]  # [N]
+        contrast = self.contrastive_loss(*interests[1:5], mask=length > self.length_threshold)
         return (
-            self._recommendation_loss(interests.user[trained], target, negative),
+            self._recommendation_loss(interests.user, target, negative),
             self.contrastive_loss_weight * contrast,
         )
 
@@ -111,12 +111,12 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         return self.bpr_loss(user.unsqueeze(1), positive_emb, self.item_embedding(negative))
 
     def _last_position(self, interaction: Any) -> Tensor:
-        position = torch.arange(1, interaction[self.ITEM_SEQ].shape[1] + 1, device=self.item_embedding.weight.device)
-        return position == interaction[self.ITEM_SEQ_LEN].unsqueeze(-1)  # [B, L]
+        items, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        return torch.arange(1, items.shape[1] + 1, device=items.device) == length.unsqueeze(-1)  # [B, L]
 
     def _user(self, interaction: Any) -> Tensor:
-        interests = self.forward(interaction[self.USER_ID], interaction[self.ITEM_SEQ])
-        return interests.user[self._last_position(interaction)]  # [B, D]
+        where = self._last_position(interaction)  # [B, L]
+        return self.forward(interaction[self.USER_ID], interaction[self.ITEM_SEQ], where).user  # [B, D]
 
     def predict(self, interaction: Any) -> Tensor:
         """Score of each row's item, ``[B]``."""

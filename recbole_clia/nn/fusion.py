@@ -14,26 +14,26 @@ class InterestFusion(nn.Module):
 
     Args:
         dim: size ``D`` of the interests.
-        state_dim: size ``H`` of the state of the history.
+        state_size: size ``S`` of the state of the history.
         fixed_alpha: a weight in [0, 1] that takes the place of the perceptron.
 
     Raises:
         ValueError: if ``fixed_alpha`` is outside [0, 1].
     """
 
-    def __init__(self, dim: int, state_dim: int, fixed_alpha: float | None = None) -> None:
+    def __init__(self, dim: int, state_size: int, fixed_alpha: float | None = None) -> None:
         super().__init__()
         if fixed_alpha is not None and not 0 <= fixed_alpha <= 1:
             raise ValueError(f"fixed_alpha must be in [0, 1], not {fixed_alpha}")
         self.fixed_alpha = fixed_alpha
         self.gate = None
         if fixed_alpha is None:
-            self.gate = nn.Sequential(nn.Linear(state_dim + 2 * dim, dim), nn.ReLU(), nn.Linear(dim, 1))
+            self.gate = nn.Sequential(nn.Linear(state_size + 2 * dim, dim), nn.ReLU(), nn.Linear(dim, 1))
 
     def forward(self, state: Tensor, long_interest: Tensor, short_interest: Tensor) -> tuple[Tensor, Tensor]:
         """
         Args:
-            state: ``[..., H]``.
+            state: ``[..., S]``.
             long_interest, short_interest: ``[..., D]``.
 
         Returns:
@@ -42,6 +42,6 @@ class InterestFusion(nn.Module):
         if self.gate is None:
             alpha = torch.full_like(long_interest[..., :1], self.fixed_alpha)  # [..., 1]
         else:
-            seen = torch.cat([state, long_interest, short_interest], -1)  # [..., H + 2D]
+            seen = torch.cat([state, long_interest, short_interest], -1)  # [..., S + 2D]
             alpha = torch.sigmoid(self.gate(seen))  # [..., 1]
         return alpha * long_interest + (1 - alpha) * short_interest, alpha

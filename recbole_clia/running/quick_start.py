@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from recbole.data import create_dataset, data_preparation
-from recbole.utils import get_model, get_trainer, init_logger, init_seed
+from recbole.data.transform import construct_transform
+from recbole.utils import get_flops, get_model, get_trainer, init_logger, init_seed
 
 from ..errors import UsageError
 from ..settings.config import PluginConfig
@@ -102,6 +103,8 @@ def _run_here(config: PluginConfig, saved: bool, resume: str | None) -> dict[str
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = get_model(config["model"])(config, train_data._dataset).to(config["device"])
     logger.info(model)
+    if len(dataset) > 1:  # RecBole counts the operations of the second row, and draws random numbers doing so
+        get_flops(model, dataset, config["device"], logger, construct_transform(config))
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     clock = _EpochClock(trainer)
     if resume:

@@ -35,8 +35,7 @@ class CLIATrainer(Trainer):  # type: ignore[misc]
     """Adds to RecBole's trainer what a run needs to be continued bit by bit.
 
     Besides the best model (``saved_model_file``) it writes ``<name>.last.pth`` after each
-    evaluated epoch, with the optimizer, the random states and the epochs so far.  Both are written
-    beside their place and moved there, so that a run that is stopped leaves no half file.
+    evaluated epoch, with the optimizer, the random states and the epochs so far.
 
     Attributes:
         history: one :class:`Epoch` for each evaluated epoch.
@@ -85,30 +84,18 @@ class CLIATrainer(Trainer):  # type: ignore[misc]
         self._seconds = perf_counter() - began
         return losses
 
-    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-        if not self.config["single_spec"] and self.config["local_rank"] != 0:
-            return
-        target = kwargs.get("saved_model_file", self.saved_model_file)
+    def _checkpoint_state(self, epoch: int) -> dict[str, Any]:
         fields = (self.config["USER_ID_FIELD"], self.config["ITEM_ID_FIELD"])
-        state = {
-            "config": self.config,
-            "epoch": epoch,
-            "cur_step": self.cur_step,
-            "best_valid_score": float(self.best_valid_score),
-            "best_valid_result": _plain(self.best_valid_result),
-            "best_model_file": os.path.basename(self.saved_model_file),
-            "history": [asdict(epoch) for epoch in self.history],
-            "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
-            "optimizer": self.optimizer.state_dict(),
-            "random_state": _get_random_state(),
-            "loader_state": None if self._train_data is None else self._train_data.generator.get_state(),
-            "sizes": {field: self._train_data._dataset.num(field) for field in fields} if self._train_data else {},
-        }
-        torch.save(state, f"{target}.part")
-        os.replace(f"{target}.part", target)
-        if verbose:
-            self.logger.info(f"Saving current: {target}")
+        state: dict[str, Any] = super()._checkpoint_state(epoch)
+        state.update(
+            best_valid_result=_plain(self.best_valid_result),
+            best_model_file=os.path.basename(self.saved_model_file),
+            history=[asdict(epoch) for epoch in self.history],
+            random_state=_get_random_state(),
+            loader_state=self._train_data.generator.get_state(),
+            sizes={field: self._train_data._dataset.num(field) for field in fields},
+        )
+        return state
 
     def resume_checkpoint(self, resume_file: str) -> None:
         """Continue where ``resume_file`` (``*.last.pth``) stopped, as if it had not.

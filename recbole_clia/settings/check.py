@@ -65,7 +65,8 @@ def framework_keys() -> frozenset[str]:
     for path in sorted((PROPERTIES_DIR / "dataset").glob("*.yaml")):
         keys |= set(read_properties(path))
     for path in sorted(root.rglob("*.py")):
-        if path.relative_to(root).parts[0] != "model" or path.name in ("abstract_recommender.py", "layers.py"):
+        parts = path.relative_to(root).parts
+        if parts[0] != "model" or len(parts) == 2:  # what lies deeper is one model's
             keys |= _keys_read_in(path)
     arguments = (root / "utils/argument_list.py").read_text(encoding="utf-8")
     keys |= set(re.findall(r"'(\w+)'", arguments))
@@ -88,6 +89,9 @@ def model_keys(model: str) -> frozenset[str]:
         keys |= set(read_properties(models()[model]))
     for path in (recbole_dir() / "model").rglob(f"{model.lower()}.py"):
         keys |= _keys_read_in(path)
+        for base in re.findall(r"^from recbole\.model\.\w+\.(\w+) import", path.read_text(encoding="utf-8"), re.M):
+            for parent in (recbole_dir() / "model").rglob(f"{base}.py"):
+                keys |= _keys_read_in(parent)
     return frozenset(keys)
 
 
@@ -114,15 +118,20 @@ def check_model(model: str) -> None:
         raise UsageError(f"model {model!r} is unknown{nearest(model, models())}")
 
 
-def check_keys(keys: Iterable[str], model: str, where: str) -> list[str]:
+def check_keys(keys: Iterable[str], model: str, where: str, shared: bool = False) -> list[str]:
     """Refuse a key that nothing reads.
 
+    Args:
+        keys: the keys that were given.
+        model: the model that will run.
+        where: what the sentence names as their place.
+        shared: whether keys of other models may stand there, as in a file for several models.
+
     Returns:
-        A sentence for each key that only other models read: it does nothing here, but a file
-        of settings for several models may well hold it.
+        A sentence for each key that only other models read, and that does nothing here.
 
     Raises:
-        UsageError: for a key that neither RecBole nor any model reads.
+        UsageError: for a key that nothing reads, or, unless ``shared``, that only other models read.
     """
     here = framework_keys() | model_keys(model)
     idle = []
@@ -132,6 +141,8 @@ def check_keys(keys: Iterable[str], model: str, where: str) -> list[str]:
         if not any(key in model_keys(other) for other in models()):
             raise UsageError(f"{where}: the key {key!r} is read by nothing{nearest(key, here)}")
         idle.append(f"{where}: the key {key!r} is not read by {model}{nearest(key, model_keys(model))}")
+        if not shared:
+            raise UsageError(idle[-1])
     return idle
 
 

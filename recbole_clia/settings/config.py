@@ -50,7 +50,7 @@ class PluginConfig(Config):  # type: ignore[misc]
         merged: dict[str, Any] = {}
         for file in file_list:
             values = read_config_file(file)
-            self.remarks += check_keys(values, self._model_name, file)
+            self.remarks += check_keys(values, self._model_name, file, shared=True)
             merged.update(values)
         return merged
 

@@ -1,0 +1,103 @@
+"""The commands as a person types them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recbole_clia.cli.main import main, run_train
+
+FAST = ["--epochs=1", "--embedding_size=8", "--hidden_size=8", "--MAX_ITEM_LIST_LENGTH=8", "--show_progress=False"]
+FAST += ["--state=ERROR", "--load_col={'inter': ['user_id', 'item_id', 'timestamp']}"]
+
+
+def test_train_prints_the_table(made: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_train(["--dataset=made", f"--data_path={made['data_path']}", *FAST]) == 0
+    printed = capsys.readouterr().out
+    for word in ("validation", "test", "ndcg@10", "best epoch", "seconds an epoch", "parameters", "Next:"):
+        assert word in printed
+    assert Path(re.search(r"saved/\S+\.pth", printed)[0]).is_file()
+
+
+def test_config_files_are_read_in_order(
+    made: dict[str, Any], workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "a.yaml").write_text("topk: [3]\nvalid_metric: NDCG@3\n")
+    (workplace / "b.yaml").write_text("topk: [7]\nvalid_metric: NDCG@7\n")
+    data = ["--dataset=made", f"--data_path={made['data_path']}"]
+    assert run_train([*data, *FAST, "--config_files", "a.yaml b.yaml"]) == 0
+    assert "ndcg@7" in capsys.readouterr().out
+
+
+def test_doctor_finds_no_fault_here(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert "The main job can run here" in printed
+    assert "torch" in printed
+    assert "property files" in printed
+
+
+def test_doctor_ends_non_zero_on_a_fault(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import recbole
+
+    monkeypatch.setattr(recbole, "__version__", "1.1.1")
+    assert main(["doctor"]) == 1
+    assert "fault: recbole 1.1.1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--epocs=3"], "'epocs' is read by nothing; did you mean epochs?"),
+        (["--contrastive_weight=1"], "did you mean contrastive_loss_weight?"),
+        (["--n_heads=4"], "'n_heads' is not read by CLIA"),
+        (["--model=CLAI"], "did you mean CLIA?"),
+        (["--dataset=ml-100"], "did you mean ml-100k?"),
+        (["--dropout_prob=1.5"], "dropout_prob must be in [0, 1), not 1.5"),
+        (["--embedding_size=0"], "embedding_size must be in [1, inf), not 0"),
+        (["--embedding_size=big"], "embedding_size must be int, not 'big'"),
+        (["--epochs=-1"], "epochs must be in [0, inf), not -1"),
+        (["--learning_rate=0"], "learning_rate must be in (0, inf), not 0"),
+        (["--loss_type=MSE"], "loss_type must be one of CE, BPR, not 'MSE'"),
+        (["--contrastive_loss=cosine"], "contrastive_loss must be one of bpr, triplet, infonce"),
+        (["--temperature=0"], "temperature must be in (0, inf), not 0"),
+        (["--fixed_alpha=2"], "fixed_alpha must be in [0, 1], not 2"),
+        (["--packed_stride=51"], "packed_stride"),
+        (["--topk=[0]"], "topk"),
+        (["--metrics=['Accuracy']"], "Accuracy"),
+        (["--config_files=nowhere.yaml"], "nowhere.yaml: No such file"),
+        (["stray"], "'stray' must have the form --key=value"),
+        (["--epochs"], "'--epochs' must have the form --key=value"),
+        (["--epochs=1", "--epochs=2"], "--epochs is given twice"),
+        (["--nproc=many"], "invalid int value: 'many'"),
+        (["--resume=nowhere.last.pth"], "nowhere.last.pth"),
+        (["--train_batch_size=__import__('os').system('touch was-run')"], "train_batch_size must be int"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_bad_input_gets_one_sentence_and_code_2(
+    workplace: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    try:
+        code = run_train(["--show_progress=False", "--state=CRITICAL", *words])
+    except SystemExit as stop:  # argparse ends the process itself
+        code = stop.code
+    printed = capsys.readouterr()
+    assert code == 2
+    assert sentence in printed.err
+    assert len(printed.err.strip().splitlines()) == 1
+    assert "validation" not in printed.out
+    assert not (workplace / "was-run").exists()
+    assert not list(workplace.rglob("*.pth"))
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2\n", "a: !!python/object/apply:os.system ['touch was-run']\n"])
+def test_a_bad_config_file_is_named(workplace: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (workplace / "bad.yaml").write_text(text)
+    assert run_train(["--config_files=bad.yaml"]) == 2
+    assert "config file bad.yaml" in capsys.readouterr().err
+    assert not (workplace / "was-run").exists()

@@ -1,0 +1,110 @@
+"""Runs: reproducible, resumable, loadable."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import prepare
+from recbole_clia import load_model, run
+from recbole_clia.errors import UsageError
+
+
+@pytest.fixture
+def settings(made: dict[str, Any]) -> dict[str, Any]:
+    return {**made, "epochs": 4, "embedding_size": 8, "hidden_size": 8, "train_batch_size": 64}
+
+
+def weights(path: str) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(path)["state_dict"]
+    return state
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
+def test_two_runs_of_one_seed_are_bit_equal(settings: dict[str, Any], packed: bool, loss_type: str) -> None:
+    settings.update(packed=packed, loss_type=loss_type)
+    first, second = (run("CLIA", "made", config_dict={**settings, "checkpoint_dir": folder}) for folder in "ab")
+    assert first["test_result"] == second["test_result"]
+    one, other = weights(first["model_file"]), weights(second["model_file"])
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    third = run("CLIA", "made", config_dict={**settings, "checkpoint_dir": "c", "seed": 1})
+    assert any(not torch.equal(one[name], value) for name, value in weights(third["model_file"]).items())
+
+
+def test_a_resumed_run_is_bit_equal_to_one_that_was_not_stopped(settings: dict[str, Any]) -> None:
+    whole = run("CLIA", "made", config_dict={**settings, "checkpoint_dir": "whole"})
+    stopped = run("CLIA", "made", config_dict={**settings, "checkpoint_dir": "part", "epochs": 2})
+    last = stopped["model_file"].replace(".pth", ".last.pth")
+    resumed = run("CLIA", "made", config_dict={**settings, "checkpoint_dir": "part"}, resume=last)
+    assert resumed["model_file"] == stopped["model_file"]
+    assert resumed["test_result"] == whole["test_result"]
+    assert resumed["best_valid_result"] == whole["best_valid_result"]
+    end = [torch.load(r["model_file"].replace(".pth", ".last.pth")) for r in (whole, resumed)]
+    assert end[0]["history"] != []
+    assert [e["train_loss"] for e in end[0]["history"]] == [e["train_loss"] for e in end[1]["history"]]
+    assert all(torch.equal(end[0]["state_dict"][name], end[1]["state_dict"][name]) for name in end[0]["state_dict"])
+
+
+def test_resuming_with_other_settings_is_refused(settings: dict[str, Any]) -> None:
+    last = run("CLIA", "made", config_dict={**settings, "epochs": 1})["model_file"].replace(".pth", ".last.pth")
+    with pytest.raises(UsageError, match="dropout_prob"):
+        run("CLIA", "made", config_dict={**settings, "dropout_prob": 0.1}, resume=last)
+    with pytest.raises(UsageError, match=r"nowhere\.pth"):
+        run("CLIA", "made", config_dict=settings, resume="nowhere.pth")
+
+
+def test_result_tells_what_a_user_asks(settings: dict[str, Any]) -> None:
+    result = run("CLIA", "made", config_dict=settings)
+    assert 0 <= result["best_epoch"] < result["epochs"] <= 4
+    assert result["seconds_per_epoch"] > 0
+    assert Path(result["model_file"]).is_file()
+    assert result["parameters"] == sum(p.numel() for p in load_model(result["model_file"]).parameters())
+
+
+def test_without_saving_no_model_is_written(settings: dict[str, Any], workplace: Path) -> None:
+    result = run("CLIA", "made", config_dict=settings, saved=False)
+    assert result["model_file"] is None
+    assert not list(workplace.rglob("*.pth"))
+
+
+@pytest.mark.parametrize("model", ["CLIA", "GRU4Rec"])
+def test_loaded_model_scores_as_the_trained_one(settings: dict[str, Any], model: str) -> None:
+    prepared = prepare(settings, model)
+    rows = prepared.test._dataset
+    batch = rows[np.arange(len(rows))]
+    path = run(model, "made", config_dict=settings)["model_file"]
+    prepared.model.load_state_dict(weights(path))
+    loaded = load_model(path)
+    assert not loaded.training
+    assert torch.equal(loaded.full_sort_predict(batch), prepared.model.eval().full_sort_predict(batch))
+
+
+def test_clia_is_loaded_without_its_data(settings: dict[str, Any], workplace: Path) -> None:
+    path = run("CLIA", "made", config_dict=settings)["model_file"]
+    (workplace / "dataset/made/made.inter").unlink()
+    assert load_model(path).n_items > 0
+
+
+class _Evil:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("was-run"),))
+
+
+def test_a_checkpoint_cannot_run_code(workplace: Path) -> None:
+    torch.save({"config": _Evil(), "state_dict": {}}, "evil.pth")
+    with pytest.raises(UsageError, match="trust_pickle"):
+        load_model("evil.pth")
+    assert not Path("was-run").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", pickle.dumps({"a": 1})])
+def test_a_damaged_checkpoint_gives_one_sentence(workplace: Path, content: bytes) -> None:
+    Path("bad.pth").write_bytes(content)
+    with pytest.raises(UsageError, match=r"checkpoint bad\.pth") as caught:
+        load_model("bad.pth")
+    assert "\n" not in str(caught.value)
