@@ -4,9 +4,8 @@ Importing this package mends RecBole where today's Python stack broke it, and en
 plugin's models in RecBole's tables: ``run_recbole(model="CLIA", dataset="ml-100k")`` works then.
 """
 
-from .version import __version__
-
 from . import host
+from .version import __version__ as __version__
 
 host.activate()
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-
-import recbole_clia  # noqa: F401  RecBole does not import without it
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, init_seed
+
+import recbole_clia  # noqa: F401  RecBole does not import without it
 from recbole_clia.settings.config import PluginConfig
 
 # Two small matrix products cost more in waiting for each other than they gain.

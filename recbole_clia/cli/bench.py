@@ -60,7 +60,15 @@ def bench(arguments: argparse.Namespace) -> int:
         ]
         for t in timings
     ]
-    headers = ["model, form", "pairs", "seconds an epoch", "pairs a second", "times packed", "peak MiB", "batches timed"]
+    headers = [
+        "model, form",
+        "pairs",
+        "seconds an epoch",
+        "pairs a second",
+        "times packed",
+        "peak MiB",
+        "batches timed",
+    ]
     print(f"\nTraining on {arguments.dataset}\n" + tabulate(rows, headers=headers, disable_numparse=True))
     print(f"\nFigures: {out / 'bench.json'}   Drawing: {out / 'bench.svg'}")
     return 0

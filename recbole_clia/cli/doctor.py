@@ -25,7 +25,7 @@ def doctor(_arguments: argparse.Namespace) -> int:
     from .. import host
     from ..settings.properties import PROPERTIES_DIR
 
-    versions = [[name, _version(name) or "not installed"] for name in PACKAGES]
+    versions: list[list[str]] = [[name, _version(name) or "not installed"] for name in PACKAGES]
     print(tabulate([["python", platform.python_version()], *versions], headers=["package", "version"]))
 
     devices = [["cpu", f"{torch.get_num_threads()} threads"]]
@@ -35,7 +35,7 @@ def doctor(_arguments: argparse.Namespace) -> int:
     mended = [[patch.name, patch.reason, patch.thread] for patch in host.applied_patches()]
     print("\n" + tabulate(mended, headers=["mended in RecBole", "because", "reported"], maxcolwidths=[None, 72, None]))
 
-    places = [
+    places: list[list[object]] = [
         ["property files", PROPERTIES_DIR],
         ["datasets", f"{Path('dataset').resolve()} (data_path), ml-100k inside the recbole package"],
         ["models", f"{Path('saved').resolve()} (checkpoint_dir)"],

@@ -20,7 +20,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--model", "-m", default="CLIA", help="model, the plugin's or RecBole's (default: CLIA)")
     parser.add_argument("--dataset", "-d", default="ml-100k", help="dataset (default: ml-100k)")
-    parser.add_argument("--config_files", default="", metavar='"A B"', help="yaml files of settings, with a space between")
+    parser.add_argument(
+        "--config_files", default="", metavar='"A B"', help="yaml files of settings, with a space between"
+    )
     parser.add_argument("--resume", metavar="FILE", help="continue a stopped run from its *.last.pth file")
     parser.add_argument("--nproc", type=int, default=1, help="processes on this machine")
     parser.add_argument("--ip", default="localhost", help="address of the machine with the first process")

@@ -27,6 +27,7 @@ class CLIADataset(SequentialDataset):  # type: ignore[misc]
 
     log: Interaction  # the flat log; ``user_start`` gives the position of each one's first interaction
     user_start: torch.Tensor  # [N]
+    inter_feat: Interaction
 
     def data_augmentation(self) -> None:
         """Sort the log and make each interaction but a user's first one a target."""
@@ -83,7 +84,9 @@ class CLIADataset(SequentialDataset):  # type: ignore[misc]
                 stride is beyond the window.
         """
         if not 1 <= stride <= self.max_item_list_len:
-            raise UsageError(f"packed_stride must be in [1, MAX_ITEM_LIST_LENGTH = {self.max_item_list_len}], not {stride}")
+            raise UsageError(
+                f"packed_stride must be in [1, MAX_ITEM_LIST_LENGTH = {self.max_item_list_len}], not {stride}"
+            )
         if self.config["benchmark_filename"] is not None:
             raise UsageError("packed: benchmark files hold rows, not a log; set packed: False")
         target = np.sort(self.inter_feat[LOG_POSITION].numpy())  # [T]

@@ -132,7 +132,7 @@ class PackedTrainDataLoader(AbstractDataLoader):  # type: ignore[misc]
         )
         DataLoader.__init__(
             self,
-            dataset=_WindowTable(self),
+            dataset=_WindowTable(self),  # type: ignore[arg-type]
             batch_size=None,
             sampler=batches,
             num_workers=config["worker"],
@@ -176,5 +176,5 @@ class PackedTrainDataLoader(AbstractDataLoader):  # type: ignore[misc]
             batch.update(Interaction({self.config["NEG_PREFIX"] + target_field: drawn}))
         return self.transform(dataset, batch)
 
-    def collate_fn(self, batch: Interaction) -> Interaction:  # type: ignore[override]
+    def collate_fn(self, batch: Interaction) -> Interaction:
         return batch

@@ -149,7 +149,7 @@ def _make_config_a_safe_pickle() -> None:
     Config.__getstate__ = plain_state
     Trainer._checkpoint_state = _checkpoint_state
     Trainer._save_checkpoint = _save_checkpoint
-    scalar = np.float64(0).__reduce__()[0]
+    scalar: Any = np.float64(0).__reduce__()[0]
     torch.serialization.add_safe_globals(
         [Config, ModelType, InputType, EvaluatorType, np.dtype, type(np.dtype(np.float64)), scalar]
     )
@@ -208,7 +208,8 @@ def _spread_over_cpus() -> None:
     def _init_device(self: Any) -> None:
         settings = self.final_config_dict
         if "local_rank" not in settings:
-            return cuda_init_device(self)
+            cuda_init_device(self)
+            return
         torch.distributed.init_process_group(
             backend="gloo",
             rank=settings["local_rank"] + settings["offset"],
@@ -337,4 +338,3 @@ def apply_patches() -> None:
 def applied_patches() -> tuple[Patch, ...]:
     """The faults that were present in this process."""
     return tuple(_applied)
-

@@ -72,10 +72,8 @@ class InterestContrastiveLoss(nn.Module):
         mask: Tensor | None = None,
     ) -> Tensor:
         views = (long_interest, short_interest, long_proxy, short_proxy)
-        if mask is None:
-            rows = [view.reshape(-1, view.shape[-1]) for view in views]  # [N, D] each
-        else:
-            rows = [view[mask] for view in views]  # [N, D] each
+        counted = torch.ones_like(long_interest[..., 0], dtype=torch.bool) if mask is None else mask  # [...]
+        rows = [view[counted] for view in views]  # [N, D] each
         if rows[0].shape[0] == 0:
             return torch.stack([row.sum() for row in rows]).sum()
         tasks: Callable[..., Tensor] = getattr(self, f"_{self.kind}")

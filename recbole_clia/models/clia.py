@@ -41,7 +41,8 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         self.n_users = dataset.num(self.USER_ID)
         dim = config["embedding_size"]
         self.loss_type = config["loss_type"]
-        self.softmax_budget = int(config["softmax_budget_mib"] * 2**20)
+        budget = config["softmax_budget_mib"]
+        self.softmax_budget = None if budget is None else int(budget * 2**20)
         self.contrastive_loss_weight = config["contrastive_loss_weight"]
         self.recent_k = config["contrastive_recent_k"]
         self.length_threshold = config["contrastive_length_threshold"]

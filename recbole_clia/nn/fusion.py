@@ -26,7 +26,6 @@ class InterestFusion(nn.Module):
         if fixed_alpha is not None and not 0 <= fixed_alpha <= 1:
             raise ValueError(f"fixed_alpha must be in [0, 1], not {fixed_alpha}")
         self.fixed_alpha = fixed_alpha
-        self.gate = None
         if fixed_alpha is None:
             self.gate = nn.Sequential(nn.Linear(state_size + 2 * dim, dim), nn.ReLU(), nn.Linear(dim, 1))
 
@@ -39,7 +38,7 @@ class InterestFusion(nn.Module):
         Returns:
             ``(user [..., D], alpha [..., 1])``.
         """
-        if self.gate is None:
+        if self.fixed_alpha is not None:
             alpha = torch.full_like(long_interest[..., :1], self.fixed_alpha)  # [..., 1]
         else:
             seen = torch.cat([state, long_interest, short_interest], -1)  # [..., S + 2D]

@@ -25,7 +25,7 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         keep_t, state = ctx.saved_tensors  # [L, B, H]
         flow = grad.transpose(0, 1).clone(memory_format=torch.contiguous_format)  # [L, B, H]
         steps, kept = flow.unbind(0), keep_t.unbind(0)

@@ -54,5 +54,7 @@ class ShortTermEncoder(nn.Module):
         state = self.recurrence(items)  # [B, L, H]
         if isinstance(state, tuple):  # a GRU also gives its last state
             state = state[0]
-        recalled = F.scaled_dot_product_attention(self.query(state), self.key(items), items, is_causal=True)  # [B, L, D]
+        recalled = F.scaled_dot_product_attention(
+            self.query(state), self.key(items), items, is_causal=True
+        )  # [B, L, D]
         return torch.cat([state, recalled], -1)  # [B, L, H + D]

@@ -78,9 +78,7 @@ def measure(contender: Contender, dataset: str, settings: Mapping[str, Any], bat
         UsageError: if the process failed; the sentence holds its last line.
     """
     task = {"contender": asdict(contender), "dataset": dataset, "settings": dict(settings), "batches": batches}
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, json.dumps(task)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", __name__, json.dumps(task)], capture_output=True, text=True)
     if done.returncode:
         raise UsageError(f"bench: {contender}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     return Timing(**json.loads(done.stdout.strip().splitlines()[-1]))
@@ -95,7 +93,9 @@ def _measure_here(contender: Contender, dataset: str, settings: Mapping[str, Any
 
     torch.autograd.set_detect_anomaly(contender.form == "released", check_nan=contender.form == "released")
     config = PluginConfig(
-        contender.model, dataset, config_dict={"show_progress": False, "state": "ERROR", **settings, **contender.settings}
+        contender.model,
+        dataset,
+        config_dict={"show_progress": False, "state": "ERROR", **settings, **contender.settings},
     )
     init_seed(config["seed"], config["reproducibility"])
     train_data = data_preparation(config, create_dataset(config))[0]

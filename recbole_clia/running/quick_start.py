@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+import torch.multiprocessing as mp
 from recbole.data import create_dataset, data_preparation
 from recbole.data.transform import construct_transform
 from recbole.utils import get_flops, get_model, get_trainer, init_logger, init_seed
@@ -61,7 +62,7 @@ def run(
         raise UsageError("resume: a run of several processes cannot be resumed")
     for folder in (config["checkpoint_dir"], f"log/{model}", "log_tensorboard"):
         os.makedirs(folder, exist_ok=True)  # the processes would race for them
-    queue = torch.multiprocessing.get_context("spawn").SimpleQueue()
+    queue = mp.get_context("spawn").SimpleQueue()
     launch = {
         "nproc": nproc,
         "world_size": nproc if world_size == -1 else world_size,
@@ -70,7 +71,7 @@ def run(
         "offset": group_offset,
     }
     settings = {**(config_dict or {}), **launch}
-    torch.multiprocessing.spawn(
+    mp.spawn(  # type: ignore[attr-defined]
         _worker, args=(model, dataset, config_file_list, settings, saved, queue), nprocs=nproc, join=True
     )
     result: dict[str, Any] = {} if queue.empty() else queue.get()

@@ -156,7 +156,8 @@ def _plain(result: Any) -> Any:
 
 
 def _get_random_state() -> dict[str, Any]:
-    name, keys, position, has_gauss, gauss = np.random.get_state()
+    state: Any = np.random.get_state()  # noqa: NPY002  RecBole draws from the global generator
+    name, keys, position, has_gauss, gauss = state
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -170,5 +171,5 @@ def _set_random_state(state: dict[str, Any]) -> None:
     if len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
     name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
     random.setstate(state["python"])

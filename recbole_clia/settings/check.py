@@ -6,7 +6,7 @@ import difflib
 import importlib.util
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def models() -> dict[str, Path]:
     return {path.stem: path for path in files}
 
 
-@lru_cache(maxsize=None)
+@cache
 def model_keys(model: str) -> frozenset[str]:
     """Every key that ``model`` reads besides the framework's."""
     keys: set[str] = set()
@@ -95,7 +95,7 @@ def model_keys(model: str) -> frozenset[str]:
     return frozenset(keys)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _documented(model: str) -> dict[str, Property]:
     root = recbole_dir() / "properties"
     found = dict(read_properties(root / "overall.yaml"))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ class Property:
         """What is wrong with ``value``, or ``None``."""
         if value is None and ("None" in self.type or self.default is None):
             return None
-        kinds = {"int": int, "float": (int, float), "bool": bool, "list": (list, tuple), "dict": dict}
+        kinds: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "list": (list, tuple), "dict": dict}
         names = [name.strip() for name in re.split(r"\bor\b|,|/", self.type)]
         wanted = tuple(kinds[n] for n in names if n in kinds)
         if wanted and "str" not in names:
@@ -130,7 +130,7 @@ class Property:
         return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def read_properties(path: Path) -> dict[str, Property]:
     """The documented top-level keys of a property file, in the file's order.
 

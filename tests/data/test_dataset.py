@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from conftest import prepare, random_rows, write_log
 from recbole.data.dataset import SequentialDataset
+
 from recbole_clia.data.dataset import TARGETS_SUFFIX
 from recbole_clia.errors import UsageError
 from recbole_clia.settings.config import PluginConfig
@@ -18,7 +20,9 @@ SPLITS = [{"LS": "valid_and_test"}, {"LS": "test_only"}, {"RS": [0.8, 0.1, 0.1]}
 
 
 def recboles_splits(settings: dict[str, Any]) -> list[Any]:
-    config = PluginConfig("SASRec", "made", config_dict={k: v for k, v in settings.items() if not k.startswith("packed")})
+    config = PluginConfig(
+        "SASRec", "made", config_dict={k: v for k, v in settings.items() if not k.startswith("packed")}
+    )
     return SequentialDataset(config).build()
 
 
@@ -66,7 +70,7 @@ def test_each_pair_of_recboles_is_trained_once(made: dict[str, Any], split: dict
     following = {}
     for user in {u for u, _ in time_of}:
         times = sorted(t for u, t in time_of if u == user)
-        following.update({(user, a): b for a, b in zip(times, times[1:], strict=False)})
+        following.update({(user, a): b for a, b in itertools.pairwise(times)})
     for batch in ours.train:
         targets = batch["item_id" + TARGETS_SUFFIX]
         for row, column in torch.nonzero(targets).tolist():
@@ -83,7 +87,9 @@ def test_held_out_items_are_neither_inputs_nor_targets(made: dict[str, Any]) -> 
         (row_user, time)
         for loader in (ours.valid, ours.test)
         for row_user, time in zip(
-            loader._dataset.inter_feat["user_id"].tolist(), loader._dataset.inter_feat["timestamp"].tolist(), strict=True
+            loader._dataset.inter_feat["user_id"].tolist(),
+            loader._dataset.inter_feat["timestamp"].tolist(),
+            strict=True,
         )
     }
     assert held_out

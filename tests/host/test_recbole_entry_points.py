@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import recbole.trainer
-import recbole_clia
 import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
@@ -19,6 +18,8 @@ from recbole.quick_start import load_data_and_model, objective_function, run_rec
 from recbole.quick_start import run as recbole_run
 from recbole.utils import get_model, get_trainer
 from recbole.utils.enum_type import ModelType
+
+import recbole_clia
 from recbole_clia import CLIA, run
 from recbole_clia.data.loader import PackedTrainDataLoader
 from recbole_clia.host import activate
@@ -96,7 +97,7 @@ def test_load_data_and_model_gives_the_trained_model(settings: dict[str, Any]) -
     for model in ("CLIA", "GRU4Rec"):
         chosen = {k: v for k, v in settings.items() if model == "CLIA" or k != "packed"}
         path = run(model, "made", config_dict=chosen)["model_file"]
-        config, loaded, dataset, train, valid, test = load_data_and_model(path)
+        config, loaded, dataset, _, _, test = load_data_and_model(path)
         state = torch.load(path)["state_dict"]
         assert config["model"] == model
         assert dataset.item_num == loaded.n_items
@@ -119,7 +120,9 @@ def test_the_way_of_the_group_and_significance_scripts(settings: dict[str, Any])
 
 def test_order_of_precedence(settings: dict[str, Any], workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Internal model file < config files, in their order < dictionary < command line."""
-    default = read_properties(recbole_clia.settings.properties.PROPERTIES_DIR / "model/CLIA.yaml")["triplet_margin"].default
+    default = read_properties(recbole_clia.settings.properties.PROPERTIES_DIR / "model/CLIA.yaml")[
+        "triplet_margin"
+    ].default
     (workplace / "a.yaml").write_text("triplet_margin: 2.0\ntemperature: 2.0\n")
     (workplace / "b.yaml").write_text("triplet_margin: 3.0\n")
     del settings["embedding_size"]
@@ -158,7 +161,11 @@ def test_a_dataset_file_of_the_plugin_wins_over_the_model_file(
 def test_two_processes(settings: dict[str, Any], workplace: Path, entry: str) -> None:
     """A spawned process finds the plugin, and both agree on one result."""
     script = workplace / "two.py"
-    call = "from recbole_clia import run" if entry == "plugin" else "import recbole_clia; from recbole.quick_start import run"
+    call = (
+        "from recbole_clia import run"
+        if entry == "plugin"
+        else "import recbole_clia; from recbole.quick_start import run"
+    )
     port = "29613" if entry == "plugin" else "29614"
     script.write_text(
         f"import torch\n{call}\nif __name__ == '__main__':\n"

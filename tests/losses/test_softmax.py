@@ -250,6 +250,10 @@ def test_no_tensor_of_logits_is_larger_than_the_budget(million, budget):
     assert memory.largest > max(budget, 4 * 1_000_000) / 2  # and the budget is used
 
 
+def test_the_default_budget_stays_in_the_cache_of_a_cpu(million):
+    assert watch(million, None).largest <= 1 << 22
+
+
 @pytest.mark.parametrize("budget", [1 << 22, 40_000_000])
 def test_the_logits_held_at_once_fit_in_the_budget(million, budget):
     assert watch(million, budget).peak <= budget + SMALL

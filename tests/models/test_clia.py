@@ -9,8 +9,9 @@ import pytest
 import torch
 from conftest import Prepared, prepare, write_log
 from recbole.data.interaction import Interaction
-from recbole_clia.data.dataset import TARGETS_SUFFIX
 from torch import Tensor
+
+from recbole_clia.data.dataset import TARGETS_SUFFIX
 
 KINDS = ["bpr", "triplet", "infonce"]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import prepare
+
 from recbole_clia import load_model, run
 from recbole_clia.errors import UsageError
 

@@ -1,0 +1,42 @@
+"""Write docs/properties.md from the property files.
+
+python -m recbole_clia.settings.document > docs/properties.md
+"""
+
+from __future__ import annotations
+
+from tabulate import tabulate
+
+from .properties import PROPERTIES_DIR, Property, read_properties
+
+HEAD = """# Properties
+
+Made from the property files by `python -m recbole_clia.settings.document > docs/properties.md`.
+
+A property is set as `--key=value` on the command line, in a yaml file (`--config_files`), or in a
+dictionary (`run(config_dict=...)`). RecBole's own properties (`learning_rate`, `epochs`, `topk`, ...) hold beside
+these; they are documented by RecBole.
+"""
+
+
+def properties_page() -> str:
+    """The whole page, as Markdown."""
+    parts = [HEAD]
+    for path in sorted((PROPERTIES_DIR / "model").glob("*.yaml")):
+        rows = [_row(prop) for prop in read_properties(path).values()]
+        parts.append(f"## {path.stem}\n")
+        parts.append(
+            tabulate(rows, ["property", "type", "default", "range", "meaning"], "github", disable_numparse=True)
+        )
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _row(prop: Property) -> list[str]:
+    default = "none" if prop.default is None else str(prop.default)
+    allowed = "" if prop.allowed is None else str(prop.allowed).removeprefix("in ")
+    return [f"`{prop.key}`", prop.type, default, allowed, prop.meaning]
+
+
+if __name__ == "__main__":
+    print(properties_page(), end="")

@@ -1,0 +1,147 @@
+"""The encoders and the fusion, against plain loops over positions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from recbole_clia.nn import InterestFusion, LongTermEncoder, ShortTermEncoder
+from recbole_clia.nn.long_term import LOGIT_BOUND
+from recbole_clia.nn.recurrence import GatedLinearRecurrence, linear_scan
+
+B, L, D, H = 3, 7, 4, 5
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def numbers(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: p.detach().numpy() for name, p in module.named_parameters()}
+
+
+@pytest.fixture
+def items() -> Tensor:
+    return torch.randn(B, L, D, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def randomised(module: torch.nn.Module) -> torch.nn.Module:
+    generator = torch.Generator().manual_seed(1)
+    module.double()
+    with torch.no_grad():
+        for p in module.parameters():
+            p.copy_(torch.randn(p.shape, dtype=torch.float64, generator=generator))
+    return module
+
+
+def test_long_term_encoder_is_a_softmax_over_each_prefix(items: Tensor) -> None:
+    encoder = randomised(LongTermEncoder(D, n_users=6))
+    w = numbers(encoder)
+    users = [2, 5, 0]
+    got = encoder(items, torch.tensor(users)).detach().numpy()
+    for b, user in enumerate(users):
+        query = w["shared_query"] + w["user_query.weight"][user]
+        for t in range(L):
+            seen = items[b, : t + 1].numpy()
+            logits = np.array([np.tanh(w["key.weight"] @ x + w["key.bias"]) @ query for x in seen])
+            weights = np.exp(LOGIT_BOUND * np.tanh(logits / LOGIT_BOUND))
+            np.testing.assert_allclose(got[b, t], weights / weights.sum() @ seen, rtol=0, atol=1e-12)
+
+
+def test_long_term_encoder_without_user_queries_ignores_the_user(items: Tensor) -> None:
+    encoder = randomised(LongTermEncoder(D, n_users=0))
+    assert torch.equal(encoder(items, torch.tensor([0, 1, 2])), encoder(items, torch.tensor([9, 9, 9])))
+
+
+def test_a_fresh_user_query_is_the_shared_one(items: Tensor) -> None:
+    encoder = LongTermEncoder(D, n_users=6).double()
+    assert torch.equal(encoder(items, torch.tensor([1, 2, 3])), encoder(items, torch.tensor([0, 0, 0])))
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e6])
+def test_long_term_encoder_survives_extreme_logits(items: Tensor, scale: float) -> None:
+    encoder = LongTermEncoder(D, n_users=2)
+    with torch.no_grad():
+        encoder.shared_query.fill_(scale)
+    inputs = items.float().requires_grad_()
+    output = encoder(inputs, torch.zeros(B, dtype=torch.long))
+    output.sum().backward()
+    assert torch.isfinite(output).all()
+    assert torch.isfinite(inputs.grad).all()
+
+
+@pytest.mark.parametrize("length", [1, 2, L])
+def test_linear_scan_equals_the_loop(length: int) -> None:
+    keep, new = torch.rand(2, B, length, H, dtype=torch.float64)
+    state, want = torch.zeros(B, H, dtype=torch.float64), []
+    for t in range(length):
+        state = keep[:, t] * state + new[:, t]
+        want.append(state)
+    torch.testing.assert_close(linear_scan(keep, new), torch.stack(want, 1), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("length", [1, 2, L])
+def test_linear_scan_gradient(length: int) -> None:
+    keep, new = (torch.rand(2, length, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    assert torch.autograd.gradcheck(linear_scan, (keep, new))
+
+
+def test_linear_scan_leaves_its_inputs_alone() -> None:
+    keep, new = torch.rand(2, B, L, H)
+    before = keep.clone(), new.clone()
+    linear_scan(keep, new)
+    linear_scan(keep[:1], new[:1])
+    assert torch.equal(keep, before[0])
+    assert torch.equal(new, before[1])
+
+
+def test_gated_linear_recurrence_equals_its_equations(items: Tensor) -> None:
+    recurrence = randomised(GatedLinearRecurrence(D, H))
+    w = numbers(recurrence)
+    got = recurrence(items).detach().numpy()
+    for b in range(B):
+        h = np.zeros(H)
+        for t in range(L):
+            z, c, o = np.split(w["gates.weight"] @ items[b, t].numpy() + w["gates.bias"], 3)
+            h = (1 - sigmoid(z)) * h + sigmoid(z) * np.tanh(c)
+            np.testing.assert_allclose(got[b, t], sigmoid(o) * h, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["linear", "gru"])
+def test_short_term_encoder_attends_to_each_prefix(items: Tensor, kind: str) -> None:
+    encoder = randomised(ShortTermEncoder(D, H, kind))
+    w = numbers(encoder)
+    states = encoder.recurrence(items)
+    states = (states if kind == "linear" else states[0]).detach().numpy()
+    got = encoder(items).detach().numpy()
+    assert got.shape == (B, L, H + D) == (B, L, encoder.output_size)
+    for b in range(B):
+        for t in range(L):
+            seen = items[b, : t + 1].numpy()
+            query = w["query.weight"] @ states[b, t]
+            logits = np.array([query @ (w["key.weight"] @ x) for x in seen]) / np.sqrt(D)
+            weights = np.exp(logits - logits.max())
+            want = np.concatenate([states[b, t], weights / weights.sum() @ seen])
+            np.testing.assert_allclose(got[b, t], want, rtol=0, atol=1e-12)
+
+
+def test_short_term_encoder_refuses_another_kind() -> None:
+    with pytest.raises(ValueError, match="linear, gru"):
+        ShortTermEncoder(D, H, "lstm")
+
+
+def test_fusion_weighs_the_interests_by_alpha() -> None:
+    fusion = randomised(InterestFusion(D, H))
+    state, long, short = torch.randn(B, H).double(), torch.randn(B, D).double(), torch.randn(B, D).double()
+    user, alpha = fusion(state, long, short)
+    assert alpha.shape == (B, 1)
+    assert ((alpha > 0) & (alpha < 1)).all()
+    torch.testing.assert_close(user, alpha * long + (1 - alpha) * short)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
+def test_fusion_refuses_a_weight_outside_0_and_1(alpha: float) -> None:
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        InterestFusion(D, H, alpha)
