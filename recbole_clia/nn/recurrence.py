@@ -14,9 +14,8 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, keep: Tensor, new: Tensor) -> Tensor:
         # Time first, so that each step is one contiguous block.
-        keep_t, state = keep.transpose(0, 1).contiguous(), new.transpose(0, 1).contiguous()  # [L, B, H]
-        if state is new:
-            state = state.clone()
+        keep_t = keep.transpose(0, 1).contiguous()  # [L, B, H]
+        state = new.transpose(0, 1).clone(memory_format=torch.contiguous_format)  # [L, B, H]
         steps = state.unbind(0)
         for kept, before, now in zip(keep_t.unbind(0)[1:], steps, steps[1:], strict=False):
             now.addcmul_(kept, before)
