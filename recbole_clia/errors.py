@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend."""
+"""What ends a run before its time: bad input, or the user."""
 
 
 class UsageError(ValueError):
@@ -6,3 +6,11 @@ class UsageError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class Stopped(KeyboardInterrupt):
+    """The user stopped a run; ``resume_file`` continues it, if an epoch was finished."""
+
+    def __init__(self, resume_file: str | None) -> None:
+        super().__init__()
+        self.resume_file = resume_file

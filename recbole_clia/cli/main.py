@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command.
 
     Returns:
-        The exit code: 0, 1 if the command found a fault, or 2 for bad input.
+        The exit code: 0, 1 if the command found a fault, 2 for bad input, 130 if the user stopped it.
     """
     from . import bench, doctor, train
 
@@ -33,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except UsageError as error:
         return _fail(str(error))
+    except KeyboardInterrupt as stop:
+        last = getattr(stop, "resume_file", None)
+        print(f"\nstopped; continue with --resume {last}" if last else "\nstopped", file=sys.stderr)
+        return 130
 
 
 def run_train(argv: Sequence[str]) -> int:

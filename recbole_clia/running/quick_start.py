@@ -16,7 +16,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.data.transform import construct_transform
 from recbole.utils import get_flops, get_model, get_trainer, init_logger, init_seed
 
-from ..errors import UsageError
+from ..errors import Stopped, UsageError
 from ..settings.config import PluginConfig
 
 
@@ -54,6 +54,7 @@ def run(
 
     Raises:
         UsageError: for bad input, before anything is trained.
+        Stopped: if the user interrupts it; it names the file to continue from.
     """
     config = PluginConfig(model, dataset, config_file_list, config_dict)
     if nproc == 1 and world_size <= 0:
@@ -111,9 +112,13 @@ def _run_here(config: PluginConfig, saved: bool, resume: str | None) -> dict[str
     if resume:
         trainer.resume_checkpoint(resume)
 
-    best_score, best_valid = trainer.fit(
-        train_data, valid_data, saved=saved, show_progress=config["show_progress"], callback_fn=clock.evaluated
-    )
+    try:
+        best_score, best_valid = trainer.fit(
+            train_data, valid_data, saved=saved, show_progress=config["show_progress"], callback_fn=clock.evaluated
+        )
+    except KeyboardInterrupt as stop:
+        last = getattr(trainer, "last_file", None)
+        raise Stopped(last if last and os.path.isfile(last) else None) from stop
     test = trainer.evaluate(test_data, load_best_model=saved, show_progress=config["show_progress"])
     logger.info(f"best valid: {best_valid}")
     logger.info(f"test result: {test}")

@@ -32,6 +32,27 @@ def test_config_files_are_read_in_order(
     assert "ndcg@7" in capsys.readouterr().out
 
 
+def test_a_stopped_run_names_the_file_to_continue_from(
+    made: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_clia.running.trainer import CLIATrainer
+
+    data = ["--dataset=made", f"--data_path={made['data_path']}", *(word for word in FAST if "epochs" not in word)]
+    train_epoch = CLIATrainer._train_epoch
+
+    def interrupted(self: Any, loader: Any, epoch: int, *args: Any, **kwargs: Any) -> Any:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return train_epoch(self, loader, epoch, *args, **kwargs)
+
+    monkeypatch.setattr(CLIATrainer, "_train_epoch", interrupted)
+    assert run_train([*data, "--epochs=4"]) == 130
+    last = re.search(r"--resume (\S+)", capsys.readouterr().err)[1]
+    monkeypatch.setattr(CLIATrainer, "_train_epoch", train_epoch)
+    assert run_train([*data, "--epochs=4", "--resume", last]) == 0
+    assert "of 4" in capsys.readouterr().out
+
+
 def test_doctor_finds_no_fault_here(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     printed = capsys.readouterr().out
