@@ -231,10 +231,20 @@ def _always() -> bool:
     return True
 
 
-def _share_the_checkpoint() -> None:
-    """Each process names the checkpoint by its own clock, and only the first writes it."""
+def _share_files() -> None:
+    """Processes race to make a folder; each names the checkpoint by its own clock, and only the first writes it."""
+    import os
+
     import torch.distributed as dist
     from recbole.trainer import Trainer
+    from recbole.utils import ensure_dir as host_ensure_dir
+
+    def ensure_dir(dir_path: str) -> None:
+        os.makedirs(dir_path, exist_ok=True)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("recbole.") and getattr(module, "ensure_dir", None) is host_ensure_dir:
+            module.ensure_dir = ensure_dir  # type: ignore[attr-defined]
 
     init, evaluate = Trainer.__init__, Trainer.evaluate
 
@@ -307,11 +317,11 @@ PATCHES = (
         _spread_over_cpus,
     ),
     Patch(
-        "shared checkpoint",
-        "with --nproc each process names the checkpoint by its own clock, and reads before it is written",
+        "shared files",
+        "with --nproc processes race for a folder, name the checkpoint by their own clocks, and read before it is written",
         "",
         _always,
-        _share_the_checkpoint,
+        _share_files,
     ),
     Patch(
         "FutureWarnings",

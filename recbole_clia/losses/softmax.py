@@ -33,7 +33,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             top = logits.amax(1, keepdim=True)  # [S, 1]
             logits.sub_(top).exp_()
             mass = logits.sum(1, keepdim=True)  # [S, 1]
-            total += (mass.log() + top - positive).sum()
+            total += (mass.log() + (top - positive)).sum()  # in this order no digit is lost to a large top
             if needs_query or needs_items:
                 logits.div_(mass)
                 logits.scatter_add_(1, t, logits.new_full(t.shape, -1.0))
@@ -41,6 +41,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 torch.mm(logits, items, out=grad_query[start : start + slab_rows])
             if grad_items is not None:
                 grad_items.addmm_(logits.T, q)
+            del logits  # before the next slab is made
         ctx.save_for_backward(grad_query, grad_items)
         return total
 

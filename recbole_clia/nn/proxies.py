@@ -11,8 +11,8 @@ from torch import Tensor
 
 
 def _masked_mean(item_emb: Tensor, mask: Tensor) -> Tensor:
-    weight = mask.to(item_emb.dtype).unsqueeze(-1)  # [B, L, 1]
-    return (item_emb * weight).sum(1) / weight.sum(1).clamp(min=1)  # [B, D]
+    total = item_emb.masked_fill(~mask.unsqueeze(-1), 0).sum(1)  # [B, D]
+    return total / mask.sum(1, keepdim=True).clamp(min=1)  # [B, D]
 
 
 def _check_recent_k(recent_k: int) -> None:

@@ -56,13 +56,11 @@ def run(
         UsageError: for bad input, before anything is trained.
         Stopped: if the user interrupts it; it names the file to continue from.
     """
-    config = PluginConfig(model, dataset, config_file_list, config_dict)
+    config = PluginConfig(model, dataset, config_file_list, config_dict)  # refuses bad input before any process starts
     if nproc == 1 and world_size <= 0:
         return _run_here(config, saved, resume)
     if resume:
         raise UsageError("resume: a run of several processes cannot be resumed")
-    for folder in (config["checkpoint_dir"], f"log/{model}", "log_tensorboard"):
-        os.makedirs(folder, exist_ok=True)  # the processes would race for them
     queue = mp.get_context("spawn").SimpleQueue()
     launch = {
         "nproc": nproc,

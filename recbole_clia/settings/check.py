@@ -29,7 +29,7 @@ HOST_RANGES = {
         "MAX_ITEM_LIST_LENGTH": "[1, inf)",
         "metric_decimal_place": "[0, inf)",
         "learner": "['adam', 'adamw', 'sgd', 'adagrad', 'rmsprop', 'sparse_adam']",
-        "state": "['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 'debug', 'info', 'warning', 'error', 'critical']",
+        "state": "['debug', 'info', 'warning', 'error', 'critical']",
         "dropout_prob": "[0, 1)",
         "hidden_dropout_prob": "[0, 1)",
         "attn_dropout_prob": "[0, 1)",
@@ -38,6 +38,9 @@ HOST_RANGES = {
 # Read from the configuration by the entry points themselves.
 LAUNCH_KEYS = {"model", "dataset", "config_files", "nproc", "world_size", "ip", "port", "group_offset", "offset"}
 LAUNCH_KEYS |= {"local_rank", "resume"}
+
+# None means "not set" here, whatever type RecBole's comment names.
+DATA_KEYS = {"load_col"}
 
 _READ = re.compile(r"""config\[\s*["'](\w+)["']\s*\]|config\.get\(\s*["'](\w+)["']|\bconfig\.(\w+)\b""")
 
@@ -75,21 +78,34 @@ def framework_keys() -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def models() -> dict[str, Path]:
-    """Property file of every model that RecBole and the plugin offer, by the model's name."""
-    files = sorted((recbole_dir() / "properties/model").glob("*.yaml"))
-    files += sorted((PROPERTIES_DIR / "model").glob("*.yaml"))
-    return {path.stem: path for path in files}
+    """The file of every model that RecBole and the plugin offer, by the model's name."""
+    found = {}
+    for folder in (recbole_dir() / "model", Path(__file__).resolve().parent.parent / "models"):
+        for path in sorted(folder.rglob("*.py")):
+            for name in re.findall(r"^class (\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE):
+                if name.lower() == path.stem:
+                    found[name] = path
+    return found
+
+
+def property_file(model: str) -> Path | None:
+    """Where the defaults of ``model`` stand, if it has any."""
+    files = [root / "model" / f"{model}.yaml" for root in (PROPERTIES_DIR, recbole_dir() / "properties")]
+    return next((path for path in files if path.is_file()), None)
 
 
 @cache
 def model_keys(model: str) -> frozenset[str]:
-    """Every key that ``model`` reads besides the framework's."""
+    """Every key that ``model``, or a model that it extends, reads besides the framework's."""
     keys: set[str] = set()
-    if model in models():
-        keys |= set(read_properties(models()[model]))
-    for path in (recbole_dir() / "model").rglob(f"{model.lower()}.py"):
-        keys |= _keys_read_in(path)
-        for base in re.findall(r"^from recbole\.model\.\w+\.(\w+) import", path.read_text(encoding="utf-8"), re.M):
+    properties = property_file(model)
+    if properties is not None:
+        keys |= set(read_properties(properties))
+    source = models().get(model)
+    if source is not None:
+        keys |= _keys_read_in(source)
+        text = source.read_text(encoding="utf-8")
+        for base in re.findall(r"^from recbole\.model\.\w+\.(\w+) import", text, re.MULTILINE):
             for parent in (recbole_dir() / "model").rglob(f"{base}.py"):
                 keys |= _keys_read_in(parent)
     return frozenset(keys)
@@ -100,8 +116,9 @@ def _documented(model: str) -> dict[str, Property]:
     root = recbole_dir() / "properties"
     found = dict(read_properties(root / "overall.yaml"))
     found.update(read_properties(root / "dataset/sample.yaml"))
-    if model in models():
-        found.update(read_properties(models()[model]))
+    properties = property_file(model)
+    if properties is not None:
+        found.update(read_properties(properties))
     return found
 
 
@@ -156,10 +173,13 @@ def check_values(settings: Mapping[str, Any], keys: Iterable[str], model: str) -
     for key in keys:
         value = settings.get(key)
         prop = documented.get(key)
+        if value is None and key in DATA_KEYS:
+            continue
         if prop is not None and prop.complaint(prop.default) is None:
             complaint = prop.complaint(value)
             if complaint:
                 raise UsageError(f"{key} {complaint}")
         allowed = HOST_RANGES.get(key)
-        if allowed is not None and value is not None and not allowed.admits(value):
+        plain = value.lower() if isinstance(value, str) else value  # RecBole lowers them too
+        if allowed is not None and value is not None and not allowed.admits(plain):
             raise UsageError(f"{key} must be {allowed}, not {value!r}")

@@ -54,20 +54,21 @@ def plain_yaml(text: str) -> Any:
 
 
 def plain_value(text: str) -> Any:
-    """A value from a command line or a dictionary of strings: a Python literal, YAML, or itself."""
+    """A value from a command line or a dictionary of strings: a Python literal, a YAML list or mapping, or itself."""
     if text.strip().lower() in ("none", "null", "~", ""):
         return None
     if text.strip().lower() in ("true", "false"):
         return text.strip().lower() == "true"
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         pass
-    try:
-        value = plain_yaml(text)
-    except yaml.YAMLError:
+    if text.strip()[:1] not in ("[", "{"):
         return text
-    return value if isinstance(value, (int, float, list, dict)) else text
+    try:
+        return plain_yaml(text)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+        return text
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,9 @@ SOURCE = Path(recbole_clia.__file__).parent
         ("dataset/here", "dataset/here"),
         ("[0,inf)", "[0,inf)"),
         ("2020-10-10", "2020-10-10"),
-        ("key: ", {"key": None}),
+        ("key: ", "key: "),
+        ("010", "010"),
+        ("12:30", "12:30"),
         ("[1, 2", "[1, 2"),
     ],
 )
@@ -70,6 +72,7 @@ def test_a_text_becomes_a_value(text, value):
 
 
 HOSTILE = [
+    "(lambda: 1)()",
     "__import__('os').system('x')",
     "open('/etc/passwd').read()",
     "print",
@@ -92,7 +95,7 @@ def test_code_stays_a_text(text, monkeypatch):
     assert plain_value(text) == text
 
 
-@pytest.mark.parametrize("text", ["(lambda: 1)()", "[x for x in (1, 2)]", "[print('x')]", "{a: open('x')}"])
+@pytest.mark.parametrize("text", ["[x for x in (1, 2)]", "[print('x')]", "{a: open('x')}"])
 def test_code_that_is_yaml_as_well_is_only_yaml(text):
     assert plain_value(text) == plain_yaml(text)
     assert "<function" not in repr(plain_value(text))
