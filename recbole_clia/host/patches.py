@@ -318,7 +318,7 @@ PATCHES = (
     ),
     Patch(
         "shared files",
-        "with --nproc processes race for a folder, name the checkpoint by their own clocks, and read before it is written",
+        "with --nproc processes race for folders, name the checkpoint by their clocks, and read before it is written",
         "",
         _always,
         _share_files,
