@@ -9,18 +9,20 @@ from typing import Any
 
 import yaml
 from recbole.config import Config
+from recbole.utils import ModelType
 
 from ..errors import UsageError
 from .check import check_keys, check_model, check_values, nearest, recbole_dir
-from .properties import plain_value, plain_yaml, read_properties
+from .properties import PROPERTIES_DIR, plain_value, plain_yaml, read_properties
 
 
 class PluginConfig(Config):  # type: ignore[misc]
     """A ``Config`` that takes only what it is given.
 
-    It differs from RecBole's in four ways: it does not read ``sys.argv``; strings become values
-    as Python literals or YAML, never through ``eval``; keys and values are checked; and a model
-    trained with cross-entropy needs no ``train_neg_sample_args: ~``.
+    It differs from RecBole's in five ways: it does not read ``sys.argv``; strings become values
+    as Python literals or YAML, never through ``eval``; keys and values are checked; a model
+    trained with cross-entropy needs no ``train_neg_sample_args: ~``; and for a dataset without a
+    property file a sequential model loads users, items and times, where RecBole leaves out the times.
 
     Raises:
         UsageError: for an unknown model, dataset or key, a value out of range, or a file that
@@ -65,7 +67,16 @@ class PluginConfig(Config):  # type: ignore[misc]
         final = super()._get_final_config_dict()
         if final.get("loss_type") == "CE" and "train_neg_sample_args" not in self.external_config_dict:
             final["train_neg_sample_args"] = None
+        if self._needs_time() and "load_col" not in self.external_config_dict and not self._has_dataset_file():
+            final["load_col"] = {"inter": [final[field] for field in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")]}
         return final
+
+    def _needs_time(self) -> bool:
+        return bool(self.internal_config_dict["MODEL_TYPE"] == ModelType.SEQUENTIAL)
+
+    def _has_dataset_file(self) -> bool:
+        folders = (PROPERTIES_DIR, recbole_dir() / "properties")
+        return any((folder / "dataset" / f"{self.dataset}.yaml").is_file() for folder in folders)
 
     def log_remarks(self) -> None:
         """Warn of the keys that do nothing for this model."""
@@ -99,9 +110,13 @@ def check_dataset(config: Config) -> None:
     folder = Path(config["data_path"])
     name = config["dataset"]
     if folder.is_dir():
-        if (folder / f"{name}.inter").is_file() or config["benchmark_filename"]:
+        if config["benchmark_filename"]:
             return
-        raise UsageError(f"dataset {name!r}: there is no file {folder / f'{name}.inter'}")
+        file = folder / f"{name}.inter"
+        if not file.is_file():
+            raise UsageError(f"dataset {name!r}: there is no file {file}")
+        _check_header(config, file)
+        return
     fetched = read_properties(recbole_dir() / "properties/dataset/url.yaml")
     if name in fetched:
         return
@@ -110,3 +125,26 @@ def check_dataset(config: Config) -> None:
         f"dataset {name!r} is unknown: there is no folder {folder}, and the data at hand are "
         f"{', '.join(sorted(here))}{nearest(name, here | set(fetched))}"
     )
+
+
+def _check_header(config: Config, file: Path) -> None:
+    try:
+        with file.open(encoding=config["encoding"] or "utf-8") as lines:
+            header = lines.readline().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{file}: it is not {config['encoding'] or 'utf-8'} text; name its encoding with --encoding"
+        ) from error
+    fields = [field.split(":")[0] for field in header.split(config["field_separator"])]
+    needed = ["USER_ID_FIELD", "ITEM_ID_FIELD"]
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+        needed.append("TIME_FIELD")
+    for key in needed:
+        if config[key] not in fields:
+            raise UsageError(
+                f"{file}, line 1: there is no field {config[key]!r} among {', '.join(fields)}; "
+                f"name the column with --{key}"
+            )
+        loaded = (config["load_col"] or {}).get("inter")
+        if loaded is not None and config[key] not in loaded:
+            raise UsageError(f"load_col: its 'inter' must hold {config[key]!r} ({key}), not only {', '.join(loaded)}")

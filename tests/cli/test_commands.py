@@ -11,7 +11,7 @@ import pytest
 from recbole_clia.cli.main import main, run_train
 
 FAST = ["--epochs=1", "--embedding_size=8", "--hidden_size=8", "--MAX_ITEM_LIST_LENGTH=8", "--show_progress=False"]
-FAST += ["--state=ERROR", "--load_col={'inter': ['user_id', 'item_id', 'timestamp']}"]
+FAST += ["--state=ERROR"]
 
 
 def test_train_prints_the_table(made: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,6 +115,19 @@ def test_bad_input_gets_one_sentence_and_code_2(
     assert "validation" not in printed.out
     assert not (workplace / "was-run").exists()
     assert not list(workplace.rglob("*.pth"))
+
+
+def test_a_column_that_is_missing_is_named(
+    made: dict[str, Any], workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--dataset=made", f"--data_path={made['data_path']}", "--state=CRITICAL"]
+    assert run_train([*words, "--TIME_FIELD=when"]) == 2
+    assert "line 1: there is no field 'when' among user_id, item_id, timestamp" in capsys.readouterr().err
+    assert run_train([*words, "--load_col={'inter': ['user_id', 'item_id']}"]) == 2
+    assert "must hold 'timestamp' (TIME_FIELD)" in capsys.readouterr().err
+    (workplace / "dataset/made/made.inter").unlink()
+    assert run_train(words) == 2
+    assert "there is no file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2\n", "a: !!python/object/apply:os.system ['touch was-run']\n"])
