@@ -11,7 +11,7 @@ import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 from recbole.data.transform import construct_transform
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, get_worker_info
 
 from ..errors import UsageError
 from .dataset import LOG_POSITION, TARGETS_SUFFIX, CLIADataset
@@ -49,12 +49,16 @@ class LengthGroupedSampler(Sampler[list[int]]):
         world_size: int = 1,
         seed: int = 0,
     ) -> None:
-        self.length, self.span = torch.from_numpy(length), torch.from_numpy(span)
-        self.pairs_per_batch = pairs_per_batch
+        self.measure(length, span, pairs_per_batch)
         self.shuffle = shuffle
         self.generator = generator
         self.rank, self.world_size, self.seed = rank, world_size, seed
         self.epoch = 0
+
+    def measure(self, length: np.ndarray, span: np.ndarray, pairs_per_batch: int) -> None:
+        """Take other windows, or another size of the batches."""
+        self.length, self.span = torch.from_numpy(length), torch.from_numpy(span)
+        self.pairs_per_batch = pairs_per_batch
 
     def set_epoch(self, epoch: int) -> None:
         """Several processes draw the same order for the same epoch."""
@@ -164,6 +168,8 @@ class PackedTrainDataLoader(AbstractDataLoader):  # type: ignore[misc]
     def update_config(self, config: Any) -> None:
         super().update_config(config)
         self._cut()
+        batches: Any = self.sampler
+        batches.measure(self.windows.length, self.windows.span, self.step)
 
     def batch(self, index: list[int]) -> Interaction:
         """The windows ``index`` as one padded batch; see :meth:`CLIADataset.pack`."""
@@ -172,7 +178,9 @@ class PackedTrainDataLoader(AbstractDataLoader):  # type: ignore[misc]
         batch = dataset.pack(self.start[rows], self.end[rows], self.first[rows], self.trained)
         if self.negatives is not None:
             target_field = dataset.iid_field + TARGETS_SUFFIX
-            drawn = self.negatives(batch[target_field], self.generator)  # [W, l, n]
+            # A worker process has its own seed; the loader's generator would be the same in all.
+            generator = self.generator if get_worker_info() is None else torch.default_generator
+            drawn = self.negatives(batch[target_field], generator)  # [W, l, n]
             batch.update(Interaction({self.config["NEG_PREFIX"] + target_field: drawn}))
         return self.transform(dataset, batch)
 

@@ -86,13 +86,14 @@ class CLIATrainer(Trainer):  # type: ignore[misc]
 
     def _checkpoint_state(self, epoch: int) -> dict[str, Any]:
         fields = (self.config["USER_ID_FIELD"], self.config["ITEM_ID_FIELD"])
+        generator = self._train_data.generator  # RecBole takes it away when it saves the loaders
         state: dict[str, Any] = super()._checkpoint_state(epoch)
         state.update(
             best_valid_result=_plain(self.best_valid_result),
             best_model_file=os.path.basename(self.saved_model_file),
             history=[asdict(epoch) for epoch in self.history],
             random_state=_get_random_state(),
-            loader_state=self._train_data.generator.get_state(),
+            loader_state=None if generator is None else generator.get_state(),
             sizes={field: self._train_data._dataset.num(field) for field in fields},
         )
         return state

@@ -67,6 +67,26 @@ def test_result_tells_what_a_user_asks(settings: dict[str, Any]) -> None:
     assert result["parameters"] == sum(p.numel() for p in load_model(result["model_file"]).parameters())
 
 
+@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
+def test_worker_processes_load_the_same_pairs(settings: dict[str, Any], loss_type: str) -> None:
+    alone, helped = (prepare({**settings, "loss_type": loss_type, "worker": worker}).train for worker in (0, 2))
+    for one, other in zip(alone, helped, strict=True):
+        assert torch.equal(one["item_id_list"], other["item_id_list"])
+        assert torch.equal(one["item_id_targets"], other["item_id_targets"])
+    if loss_type == "BPR":
+        first, second, *_ = (batch["neg_item_id_targets"].flatten()[:20].tolist() for batch in helped)
+        assert first != second
+
+
+def test_saved_loaders_are_taken_up_again(settings: dict[str, Any]) -> None:
+    run("CLIA", "made", config_dict={**settings, "save_dataloaders": True})
+    assert list(Path("saved").glob("*dataloader.pth"))
+    again = [run("CLIA", "made", config_dict=settings)["test_result"] for _ in range(2)]
+    assert again[0] == again[1]
+    smaller = prepare({**settings, "train_batch_size": 20}).train
+    assert len(list(smaller)) > len(list(prepare(settings).train))
+
+
 def test_without_saving_no_model_is_written(settings: dict[str, Any], workplace: Path) -> None:
     result = run("CLIA", "made", config_dict=settings, saved=False)
     assert result["model_file"] is None
