@@ -1,0 +1,55 @@
+"""Each fault has a reason, is told to the user, and is mended once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import recbole_clia
+from recbole_clia.host.patches import PATCHES, Patch, applied_patches, apply_patches
+
+ROOT = Path(recbole_clia.__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda p: p.name)
+def test_the_readme_names_each_patch(patch: Patch) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"| {patch.name} |" in readme
+    assert patch.reason
+
+
+def test_applying_again_applies_nothing() -> None:
+    before = applied_patches()
+    apply_patches()
+    assert applied_patches() == before
+
+
+def test_anomaly_mode_is_left_off() -> None:
+    assert not torch.is_anomaly_enabled()
+
+
+def test_aliases_that_recbole_reads_are_there() -> None:
+    from recbole.config import Config
+
+    Config.compatibility_settings(object())
+    assert float is np.float64 or float(1) == 1
+
+
+def test_the_stand_in_for_ray_does_not_outlive_its_purpose() -> None:
+    """A user's own import of ray meets the installed ray, or its own error."""
+    script = "import sys, recbole_clia; from recbole.quick_start import objective_function; print('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1000:]
+    ray_is_mended = any(patch.name == "ray" for patch in applied_patches())
+    assert done.stdout.strip() == str(not ray_is_mended)
+
+
+def test_a_graph_model_runs_on_todays_scipy(made: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["test"])
+    settings = {key: made[key] for key in ("data_path", "load_col", "show_progress", "state")}
+    assert recbole_clia.run("LightGCN", "made", config_dict={**settings, "epochs": 1})["test_result"]
