@@ -9,6 +9,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
 
 from ..data.dataset import TARGETS_SUFFIX
+from ..errors import UsageError
 from ..losses import BPRLoss, InterestContrastiveLoss, linear_cross_entropy
 from ..nn import InterestFusion, LongTermEncoder, ShortTermEncoder, causal_proxies
 
@@ -41,6 +42,8 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         self.n_users = dataset.num(self.USER_ID)
         dim = config["embedding_size"]
         self.loss_type = config["loss_type"]
+        if self.loss_type == "BPR" and config["train_neg_sample_args"]["distribution"] == "none":
+            raise UsageError("train_neg_sample_args: BPR needs negatives; give a distribution, or set loss_type: CE")
         budget = config["softmax_budget_mib"]
         self.softmax_budget = None if budget is None else int(budget * 2**20)
         self.contrastive_loss_weight = config["contrastive_loss_weight"]

@@ -96,6 +96,7 @@ def test_doctor_ends_non_zero_on_a_fault(
         (["--epochs"], "'--epochs' must have the form --key=value"),
         (["--epochs=1", "--epochs=2"], "--epochs is given twice"),
         (["--nproc=many"], "invalid int value: 'many'"),
+        (["--loss_type=BPR", "--train_neg_sample_args=None"], "BPR needs negatives"),
         (["--resume=nowhere.last.pth"], "nowhere.last.pth"),
         (["--train_batch_size=__import__('os').system('touch was-run')"], "train_batch_size must be int"),
     ],
