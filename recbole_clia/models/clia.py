@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..data.dataset import TARGETS_SUFFIX
 from ..errors import UsageError
 from ..losses import BPRLoss, InterestContrastiveLoss, linear_cross_entropy
-from ..nn import InterestFusion, LongTermEncoder, ShortTermEncoder, causal_proxies
+from ..nn import BitDropout, InterestFusion, LongTermEncoder, ShortTermEncoder, causal_proxies
 
 
 class Interests(NamedTuple):
@@ -55,7 +55,7 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         with torch.no_grad():
             self.item_embedding.weight[0].zero_()
         self.input_norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(config["dropout_prob"])
+        self.dropout = BitDropout(config["dropout_prob"])
         self.long_term = LongTermEncoder(dim, self.n_users if config["user_query"] else 0)
         self.short_term = ShortTermEncoder(dim, config["hidden_size"], config["short_term_encoder"])
         self.long_output = nn.Sequential(nn.Linear(dim, dim), nn.LayerNorm(dim))
@@ -79,7 +79,7 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         embedded = self.item_embedding(items)  # [B, L, D]
         inputs = self.dropout(self.input_norm(embedded))  # [B, L, D]
         long_state = self.long_term(inputs, user)[where]  # [N, D]
-        short_state = self.short_term(inputs)[where]  # [N, H + D]
+        short_state = torch.cat([part[where] for part in self.short_term(inputs)], -1)  # [N, H + D]
         long_interest = self.long_output(long_state)  # [N, D]
         short_interest = self.short_output(short_state)  # [N, D]
         fused, alpha = self.fusion(short_state, long_interest, short_interest)  # [N, D], [N, 1]

@@ -8,43 +8,49 @@ import torch
 from torch import Tensor, nn
 
 
-class _Scan(torch.autograd.Function):
-    """``h_t = keep_t * h_{t-1} + new_t``, one multiply-add a step in each direction."""
+class _GatedScan(torch.autograd.Function):
+    """From gates to outputs in a few passes over memory, and one multiply-add a step in each direction."""
 
     @staticmethod
-    def forward(ctx: Any, keep: Tensor, new: Tensor) -> Tensor:
-        # Time first, so that each step is one contiguous block.
-        keep_t = keep.transpose(0, 1).contiguous()  # [L, B, H]
-        state = new.transpose(0, 1).clone(memory_format=torch.contiguous_format)  # [L, B, H]
-        steps = state.unbind(0)
-        for kept, before, now in zip(keep_t.unbind(0)[1:], steps, steps[1:], strict=False):
+    def forward(ctx: Any, gates: Tensor) -> Tensor:
+        update, candidate, output = gates.chunk(3, -1)  # [B, L, H] each
+        update, candidate, output = update.sigmoid(), candidate.tanh(), output.sigmoid()
+        keep = 1 - update  # [B, L, H]
+        state = update * candidate  # [B, L, H]
+        steps = state.unbind(1)
+        for kept, before, now in zip(keep.unbind(1)[1:], steps, steps[1:], strict=False):
             now.addcmul_(kept, before)
-        ctx.save_for_backward(keep_t, state)
-        return state.transpose(0, 1)  # [B, L, H]
+        ctx.save_for_backward(update, keep, candidate, output, state)
+        return output * state  # [B, L, H]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        keep_t, state = ctx.saved_tensors  # [L, B, H]
-        flow = grad.transpose(0, 1).clone(memory_format=torch.contiguous_format)  # [L, B, H]
-        steps, kept = flow.unbind(0), keep_t.unbind(0)
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        update, keep, candidate, output, state = ctx.saved_tensors  # [B, L, H] each
+        flow = grad * output  # [B, L, H], to become the gradient of the state
+        steps, kept = flow.unbind(1), keep.unbind(1)
         for t in range(len(steps) - 1, 0, -1):
             steps[t - 1].addcmul_(kept[t], steps[t])
-        grad_keep = torch.zeros_like(flow)
-        torch.mul(flow[1:], state[:-1], out=grad_keep[1:])
-        return grad_keep.transpose(0, 1), flow.transpose(0, 1)
+        grad_gates = grad.new_empty((*grad.shape[:-1], 3 * grad.shape[-1]))  # [B, L, 3H]
+        grad_update, grad_candidate, grad_output = grad_gates.chunk(3, -1)
+        change = candidate.clone()  # c_t - h_{t-1}, what the update gate lets in
+        change[:, 1:] -= state[:, :-1]
+        torch.mul(change.mul_(flow), keep, out=grad_update).mul_(update)
+        torch.mul(flow.mul_(update), 1 - candidate.square(), out=grad_candidate)
+        torch.mul(grad, state, out=grad_output).mul_(output).mul_(1 - output)
+        return grad_gates
 
 
-def linear_scan(keep: Tensor, new: Tensor) -> Tensor:
-    """``h_t = keep_t * h_{t-1} + new_t`` with ``h_0 = 0``, over the second dimension.
+def gated_scan(gates: Tensor) -> Tensor:
+    """Run the recurrence of :class:`GatedLinearRecurrence` on its gates, before their nonlinearities.
 
     Args:
-        keep, new: ``[B, L, H]``.
+        gates: ``[B, L, 3H]``, update, candidate and output gate side by side.
 
     Returns:
-        ``[B, L, H]``, the states. It can be differentiated once.
+        ``[B, L, H]``, the outputs. It can be differentiated once.
     """
-    result: Tensor = _Scan.apply(keep, new)
+    result: Tensor = _GatedScan.apply(gates)
     return result
 
 
@@ -70,7 +76,4 @@ class GatedLinearRecurrence(nn.Module):
 
     def forward(self, items: Tensor) -> Tensor:
         """``[B, L, D] -> [B, L, H]``; position ``t`` never sees past ``t``."""
-        update, candidate, output = self.gates(items).chunk(3, -1)  # [B, L, H] each
-        update = torch.sigmoid(update)  # [B, L, H]
-        state = linear_scan(1 - update, update * torch.tanh(candidate))  # [B, L, H]
-        return torch.sigmoid(output) * state  # [B, L, H]
+        return gated_scan(self.gates(items))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,7 +17,7 @@ class ShortTermEncoder(nn.Module):
     query of Zheng et al., WWW 2022, equations 4 to 6)::
 
         c_t = sum_{j<=t} softmax_j(<W_q h_t, W_k x_j> / sqrt(D)) x_j
-        short_t = [h_t ; c_t]
+        short_t = [h_t ; c_t]    (given as two tensors)
 
     Args:
         dim: size ``D`` of the item embeddings.
@@ -43,13 +42,13 @@ class ShortTermEncoder(nn.Module):
         self.query = nn.Linear(hidden_size, dim, bias=False)
         self.key = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, items: Tensor) -> Tensor:
+    def forward(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """
         Args:
             items: ``[B, L, D]`` right-padded histories.
 
         Returns:
-            ``[B, L, H + D]``; position ``t`` never sees past ``t``.
+            ``(h [B, L, H], c [B, L, D])``; position ``t`` never sees past ``t``.
         """
         state = self.recurrence(items)  # [B, L, H]
         if isinstance(state, tuple):  # a GRU also gives its last state
@@ -57,4 +56,4 @@ class ShortTermEncoder(nn.Module):
         recalled = F.scaled_dot_product_attention(
             self.query(state), self.key(items), items, is_causal=True
         )  # [B, L, D]
-        return torch.cat([state, recalled], -1)  # [B, L, H + D]
+        return state, recalled

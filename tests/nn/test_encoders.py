@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recbole_clia.nn import InterestFusion, LongTermEncoder, ShortTermEncoder
 from recbole_clia.nn.long_term import LOGIT_BOUND
-from recbole_clia.nn.recurrence import GatedLinearRecurrence, linear_scan
+from recbole_clia.nn.recurrence import GatedLinearRecurrence, gated_scan
 
 B, L, D, H = 3, 7, 4, 5
 
@@ -73,28 +73,20 @@ def test_long_term_encoder_survives_extreme_logits(items: Tensor, scale: float) 
 
 
 @pytest.mark.parametrize("length", [1, 2, L])
-def test_linear_scan_equals_the_loop(length: int) -> None:
-    keep, new = torch.rand(2, B, length, H, dtype=torch.float64)
-    state, want = torch.zeros(B, H, dtype=torch.float64), []
-    for t in range(length):
-        state = keep[:, t] * state + new[:, t]
-        want.append(state)
-    torch.testing.assert_close(linear_scan(keep, new), torch.stack(want, 1), rtol=0, atol=1e-14)
+@pytest.mark.parametrize("rows", [1, 2])
+def test_gated_scan_gradient(length: int, rows: int) -> None:
+    gates = torch.randn(rows, length, 3 * 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(gated_scan, (gates,))
 
 
-@pytest.mark.parametrize("length", [1, 2, L])
-def test_linear_scan_gradient(length: int) -> None:
-    keep, new = (torch.rand(2, length, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    assert torch.autograd.gradcheck(linear_scan, (keep, new))
-
-
-def test_linear_scan_leaves_its_inputs_alone() -> None:
-    keep, new = torch.rand(2, B, L, H)
-    before = keep.clone(), new.clone()
-    linear_scan(keep, new)
-    linear_scan(keep[:1], new[:1])
-    assert torch.equal(keep, before[0])
-    assert torch.equal(new, before[1])
+@pytest.mark.parametrize("rows", [1, B])
+def test_gated_scan_leaves_its_input_and_gradient_alone(rows: int) -> None:
+    gates = torch.randn(rows, L, 3 * H, requires_grad=True)
+    before, grad = gates.detach().clone(), torch.randn(rows, L, H)
+    kept = grad.clone()
+    gated_scan(gates).backward(grad)
+    assert torch.equal(gates, before)
+    assert torch.equal(grad, kept)
 
 
 def test_gated_linear_recurrence_equals_its_equations(items: Tensor) -> None:
@@ -115,7 +107,7 @@ def test_short_term_encoder_attends_to_each_prefix(items: Tensor, kind: str) -> 
     w = numbers(encoder)
     states = encoder.recurrence(items)
     states = (states if kind == "linear" else states[0]).detach().numpy()
-    got = encoder(items).detach().numpy()
+    got = torch.cat(encoder(items), -1).detach().numpy()
     assert got.shape == (B, L, H + D) == (B, L, encoder.output_size)
     for b in range(B):
         for t in range(L):

@@ -1,0 +1,61 @@
+"""Dropout drops at the rate asked for, and keeps the mean."""
+
+from __future__ import annotations
+
+import pytest
+import scipy.stats
+import torch
+
+from recbole_clia.nn import BitDropout
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.6, 0.95])
+@pytest.mark.parametrize("size", [10_001, 65_536])
+def test_rate_and_scale(p: float, size: int) -> None:
+    torch.manual_seed(0)
+    output = BitDropout(p)(torch.ones(size))
+    kept = int((output != 0).sum())
+    assert scipy.stats.binomtest(kept, size, 1 - p).pvalue > 1e-3
+    torch.testing.assert_close(output[output != 0], torch.full((kept,), 1 / (1 - p)))
+
+
+def test_the_four_elements_of_a_draw_are_independent() -> None:
+    torch.manual_seed(0)
+    kept = (BitDropout(0.5)(torch.ones(40_000)) != 0).view(-1, 4)
+    patterns = torch.bincount((kept * torch.tensor([1, 2, 4, 8])).sum(1), minlength=16)
+    assert scipy.stats.chisquare(patterns.numpy()).pvalue > 1e-3
+
+
+def test_the_gradient_passes_where_the_value_does() -> None:
+    x = torch.randn(3, 5, requires_grad=True)
+    output = BitDropout(0.5)(x)
+    output.sum().backward()
+    torch.testing.assert_close(x.grad * x.detach(), output.detach())
+
+
+def test_follows_the_seed() -> None:
+    draws = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        draws.append(BitDropout(0.5)(torch.ones(100)))
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_keeps_the_type_and_shape(dtype: torch.dtype) -> None:
+    output = BitDropout(0.3)(torch.ones(2, 3, 7, dtype=dtype))
+    assert output.dtype is dtype
+    assert output.shape == (2, 3, 7)
+
+
+def test_does_nothing_in_evaluation_or_at_zero() -> None:
+    x = torch.randn(4)
+    assert BitDropout(0.5).eval()(x) is x
+    assert BitDropout(0.0)(x) is x
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.0, float("nan")])
+def test_refuses_a_probability_outside_its_range(p: float) -> None:
+    with pytest.raises(ValueError, match=r"\[0, 1\)"):
+        BitDropout(p)
