@@ -178,7 +178,7 @@ def test_the_threshold_is_strict(made: dict[str, Any]) -> None:
         users, items = torch.tensor([1]), torch.tensor([[1, 2, 3, 4]])
         targets = torch.tensor([[0, 0, 0, 5]])
         row = {"user_id": users, "item_id_list": items, "item_id" + TARGETS_SUFFIX: targets}
-        return float(model.calculate_loss(Interaction(row))[1])
+        return model.calculate_loss(Interaction(row))[1].item()
 
     assert contrast(4) == 0
     assert contrast(3) > 0
