@@ -153,7 +153,8 @@ def draw(timings: Sequence[Timing], path: Path) -> None:
     bars = axes.barh([t.contender for t in timings], [t.seconds for t in timings])
     axes.bar_label(bars, [f" {t.seconds:.1f} s, {t.seconds / timings[0].seconds:.0f}x" for t in timings])
     axes.set_xscale("log")
-    axes.set_xlim(right=4 * max(t.seconds for t in timings))  # room for the labels
+    seconds = [t.seconds for t in timings]
+    axes.set_xlim(min(seconds) / 5, 5 * max(seconds))  # room for the shortest bar and the longest label
     axes.spines[["top", "right"]].set_visible(False)
     axes.invert_yaxis()
     axes.set_xlabel("seconds an epoch")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -82,9 +83,11 @@ def _worker(
 ) -> None:
     config = PluginConfig(model, dataset, files, {**settings, "local_rank": rank})
     result = _run_here(config, saved, None)
-    torch.distributed.destroy_process_group()
     if rank == 0:
         queue.put(result)
+    gc.collect()  # a distributed model that outlives its process group aborts the process
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def _run_here(config: PluginConfig, saved: bool, resume: str | None) -> dict[str, Any]:
