@@ -118,10 +118,12 @@ def _make_config_a_safe_pickle() -> None:
     import os
 
     import numpy as np
+    import scipy.sparse as sp
     import torch
     from recbole.config import Config
     from recbole.trainer import Trainer
     from recbole.utils import EvaluatorType, InputType, ModelType
+    from torch.nn import Module
 
     def plain_state(self: Any) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("model_class", "yaml_loader")}
@@ -133,7 +135,8 @@ def _make_config_a_safe_pickle() -> None:
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),
             "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
+            # A module among them is in the state_dict already, and would be pickled as code.
+            "other_parameter": {k: v for k, v in self.model.other_parameter().items() if not isinstance(v, Module)},
             "optimizer": self.optimizer.state_dict(),
         }
 
@@ -150,8 +153,23 @@ def _make_config_a_safe_pickle() -> None:
     Trainer._checkpoint_state = _checkpoint_state
     Trainer._save_checkpoint = _save_checkpoint
     scalar: Any = np.float64(0).__reduce__()[0]
+    array: Any = np.zeros(1).__reduce__()[0]
+    dtypes = {type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64", "bool", "uint8")}
+    matrices = [sp.csr_matrix, sp.csc_matrix, sp.coo_matrix, sp.lil_matrix, sp.dok_matrix]
     torch.serialization.add_safe_globals(
-        [Config, ModelType, InputType, EvaluatorType, np.dtype, type(np.dtype(np.float64)), scalar]
+        [
+            Config,
+            ModelType,
+            InputType,
+            EvaluatorType,
+            np.ndarray,
+            np.matrix,
+            np.dtype,
+            scalar,
+            array,
+            *dtypes,
+            *matrices,
+        ]
     )
 
 

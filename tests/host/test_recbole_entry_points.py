@@ -78,6 +78,13 @@ def test_built_in_models_give_what_recbole_gives(settings: dict[str, Any], model
     assert ours["best_valid_result"] == theirs["best_valid_result"]
 
 
+def test_a_model_that_keeps_a_module_beside_its_weights_is_evaluated(settings: dict[str, Any]) -> None:
+    """DIN's checkpoint would hold a pickled module."""
+    for key in ("embedding_size", "hidden_size", "load_col"):
+        del settings[key]
+    assert "auc" in run("DIN", "made", config_dict=settings)["test_result"]
+
+
 def test_built_in_models_get_recboles_own_parts(settings: dict[str, Any]) -> None:
     config = Config("GRU4Rec", "made", config_dict={**settings, "train_neg_sample_args": None})
     dataset = create_dataset(config)
