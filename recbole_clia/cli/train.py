@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,6 +85,7 @@ def report(result: dict[str, Any]) -> str:
         ["model", result["model_file"] or "not saved"],
         ["log", result["log_file"] or "-"],
     ]
+    command, tensorboard = _command("recbole-clia", "recbole_clia"), _command("tensorboard", "tensorboard.main")
     lines = [
         "",
         f"{result['model']} on {result['dataset']}",
@@ -90,9 +94,14 @@ def report(result: dict[str, Any]) -> str:
         tabulate(facts, tablefmt="plain"),
         "",
         "Next:",
-        f"  recbole-clia train --model=SASRec --dataset={result['dataset']}    a built-in model on the same data",
-        f"  recbole-clia train --dataset={result['dataset']} --contrastive_loss_weight=0    without the contrast",
-        "  recbole-clia bench    seconds an epoch, against RecBole's own loop",
-        "  tensorboard --logdir log_tensorboard    the learning curves",
+        f"  {command} train --model=SASRec --dataset={result['dataset']}    a built-in model on the same data",
+        f"  {command} train --dataset={result['dataset']} --contrastive_loss_weight=0    without the contrast",
+        f"  {command} bench    seconds an epoch, against RecBole's own loop",
+        f"  {tensorboard} --logdir log_tensorboard    the learning curves",
     ]
     return "\n".join(lines)
+
+
+def _command(name: str, module: str) -> str:
+    """How to call a command of this environment: by its name, where that is on the path."""
+    return name if shutil.which(name) else f"{os.path.relpath(sys.executable)} -m {module}"
