@@ -99,9 +99,7 @@ def _run_here(config: PluginConfig, saved: bool, resume: str | None) -> dict[str
     logger.info(config)
     config.log_remarks()
 
-    dataset = create_dataset(config)
-    logger.info(dataset)
-    train_data, valid_data, test_data = data_preparation(config, dataset)
+    dataset, train_data, valid_data, test_data = _load(config)
 
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = get_model(config["model"])(config, train_data._dataset).to(config["device"])
@@ -141,6 +139,33 @@ def _run_here(config: PluginConfig, saved: bool, resume: str | None) -> dict[str
         "model_file": trainer.saved_model_file if saved else None,
         "log_file": _log_file(logger),
     }
+
+
+def _load(config: PluginConfig) -> tuple[Any, Any, Any, Any]:
+    """The dataset and its three loaders.
+
+    Raises:
+        UsageError: if too little is left of the data for a model to be trained and ranked.
+    """
+    name = config["dataset"]
+    nothing = UsageError(
+        f"dataset {name!r}: nothing is left to train on; a user counts with more interactions than are held out, "
+        "and one before them"
+    )
+    try:
+        dataset = create_dataset(config)
+        getLogger().info(dataset)
+        train_data, valid_data, test_data = data_preparation(config, dataset)
+    except UsageError:
+        raise
+    except ValueError as error:
+        # RecBole's loader of no rows fails in torch's sampler.
+        raise nothing if "num_samples" in str(error) else UsageError(f"dataset {name!r}: {error}") from error
+    if len(train_data._dataset) == 0:
+        raise nothing
+    if max(config["topk"]) >= dataset.item_num:
+        raise UsageError(f"topk: {max(config['topk'])} is more than the {dataset.item_num - 1} items of {name!r}")
+    return dataset, train_data, valid_data, test_data
 
 
 class _EpochClock:

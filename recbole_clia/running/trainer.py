@@ -32,7 +32,7 @@ class Epoch:
 
 
 class CLIATrainer(Trainer):  # type: ignore[misc]
-    """Adds to RecBole's trainer what a run needs to be continued bit by bit.
+    """Adds to RecBole's trainer what a run needs to be continued bit for bit.
 
     Besides the best model (``saved_model_file``) it writes ``<name>.last.pth`` after each
     evaluated epoch, with the optimizer, the random states and the epochs so far.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import write_log
 
 from recbole_clia.cli.main import main, run_train
 
@@ -129,6 +130,27 @@ def test_a_column_that_is_missing_is_named(
     (workplace / "dataset/made/made.inter").unlink()
     assert run_train(words) == 2
     assert "there is no file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([], "feat is empty"),
+        ([(1, 1, 1.0)], "nothing is left to train on"),
+        ([(1, 1, 1.0), (2, 2, 2.0), (3, 3, 3.0)], "nothing is left to train on"),
+        ([(1, 1, float(t)) for t in range(5)], "topk: 10 is more than the 1 items of 'made'"),
+    ],
+)
+@pytest.mark.parametrize("model", ["CLIA", "GRU4Rec"])
+def test_too_little_data_gets_one_sentence(
+    workplace: Path, capsys: pytest.CaptureFixture[str], rows: list[Any], sentence: str, model: str
+) -> None:
+    data = write_log(workplace / "dataset", rows)
+    words = [f"--model={model}", "--dataset=made", f"--data_path={data}", "--show_progress=False", "--state=CRITICAL"]
+    assert run_train(words) == 2
+    printed = capsys.readouterr().err
+    assert sentence in printed
+    assert len(printed.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2\n", "a: !!python/object/apply:os.system ['touch was-run']\n"])
