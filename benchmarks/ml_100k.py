@@ -1,6 +1,6 @@
 """CLIA against RecBole's GRU4Rec and SASRec with cross-entropy on ml-100k.
 
-    python benchmarks/ml_100k.py [--seeds 2020 2021 2022] [--models CLIA GRU4Rec SASRec] [--out bench]
+    python benchmarks/ml_100k.py [--seeds 2020 2021 ...] [--models CLIA GRU4Rec SASRec] [--out bench]
 
 Leave-one-out, full ranking, RecBole's default settings of each model, early stopping on validation NDCG@10.
 The two built-in models are RecBole's own classes at RecBole's own defaults, evaluated by RecBole; so that they
@@ -70,7 +70,7 @@ def run_built_in(model: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[2020, 2021, 2022])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[2020, 2021, 2022, 2023, 2024])
     parser.add_argument("--models", nargs="+", default=["CLIA", "GRU4Rec", "SASRec"])
     parser.add_argument("--out", type=Path, default=Path("bench"))
     arguments = parser.parse_args()
