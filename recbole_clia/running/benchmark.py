@@ -15,6 +15,9 @@ from typing import Any
 from ..errors import UsageError
 
 
+LEAST_SECONDS = 10.0  # a single short epoch says little
+
+
 @dataclass(frozen=True)
 class Contender:
     """A model and the form in which it is trained.
@@ -58,8 +61,9 @@ class Timing:
 
     Attributes:
         pairs: (prefix, target) pairs in an epoch.
-        seconds: of training an epoch; scaled up from ``batches`` where those are fewer than ``of``.
-        batches, of: batches that were timed, and batches in an epoch.
+        seconds: of training an epoch; the mean of as many as take ten seconds, and scaled up from
+            ``batches`` where those are fewer than ``of``.
+        batches, of: batches of an epoch that were timed, and batches in an epoch.
         peak_mib: largest resident memory of the process, or on a GPU the largest allocation there.
     """
 
@@ -104,16 +108,18 @@ def _measure_here(contender: Contender, dataset: str, settings: Mapping[str, Any
     total = len(train_data)
     some: Any = _First(train_data, batches) if batches is not None and batches < total else train_data
     trainer._train_epoch(_First(train_data, 2), 0)  # first batches pay for what is made once
-    began = perf_counter()
-    trainer._train_epoch(some, 1)
-    if config["device"].type == "cuda":
-        torch.cuda.synchronize()
-    seconds = perf_counter() - began
+    epochs, began, spent = 0, perf_counter(), 0.0
+    while spent < LEAST_SECONDS:
+        epochs += 1
+        trainer._train_epoch(some, epochs)
+        if config["device"].type == "cuda":
+            torch.cuda.synchronize()
+        spent = perf_counter() - began
     timed = min(total, batches or total)
     return Timing(
         contender=str(contender),
         pairs=len(train_data._dataset),
-        seconds=seconds * total / timed,
+        seconds=spent / epochs * total / timed,
         batches=timed,
         of=total,
         peak_mib=_peak_mib(config["device"]),
