@@ -14,7 +14,6 @@ from typing import Any
 
 from ..errors import UsageError
 
-
 LEAST_SECONDS = 10.0  # a single short epoch says little
 
 
