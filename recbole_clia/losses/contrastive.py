@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..nn.rows import chosen, take_rows
+
 KINDS = ("bpr", "triplet", "infonce")
 
 
@@ -71,9 +73,11 @@ class InterestContrastiveLoss(nn.Module):
         short_proxy: Tensor,
         mask: Tensor | None = None,
     ) -> Tensor:
-        views = (long_interest, short_interest, long_proxy, short_proxy)
-        counted = torch.ones_like(long_interest[..., 0], dtype=torch.bool) if mask is None else mask  # [...]
-        rows = [view[counted] for view in views]  # [N, D] each
+        views = [long_interest, short_interest, long_proxy, short_proxy]
+        if mask is not None:
+            index = chosen(mask)  # [N]
+            views = [take_rows(view, index) for view in views]  # [N, D] each
+        rows = [view.reshape(-1, view.shape[-1]) for view in views]  # [N, D] each
         if rows[0].shape[0] == 0:
             return torch.stack([row.sum() for row in rows]).sum()
         tasks: Callable[..., Tensor] = getattr(self, f"_{self.kind}")

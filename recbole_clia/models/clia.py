@@ -12,6 +12,7 @@ from ..data.dataset import TARGETS_SUFFIX
 from ..errors import UsageError
 from ..losses import BPRLoss, InterestContrastiveLoss, linear_cross_entropy
 from ..nn import BitDropout, InterestFusion, LongTermEncoder, ShortTermEncoder, causal_proxies
+from ..nn.rows import chosen, take_rows
 
 
 class Interests(NamedTuple):
@@ -75,15 +76,16 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
             items: ``[B, L]`` item ids, 0 for padding.
             where: boolean ``[B, L]``, the ``N`` positions asked for.
         """
+        index = chosen(where)  # [N]
         user = user.where(user < self.n_users, torch.zeros_like(user))  # [B]
         embedded = self.item_embedding(items)  # [B, L, D]
         inputs = self.dropout(self.input_norm(embedded))  # [B, L, D]
-        long_state = self.long_term(inputs, user)[where]  # [N, D]
-        short_state = torch.cat([part[where] for part in self.short_term(inputs)], -1)  # [N, H + D]
+        long_state = take_rows(self.long_term(inputs, user), index)  # [N, D]
+        short_state = torch.cat([take_rows(part, index) for part in self.short_term(inputs)], -1)  # [N, H + D]
         long_interest = self.long_output(long_state)  # [N, D]
         short_interest = self.short_output(short_state)  # [N, D]
         fused, alpha = self.fusion(short_state, long_interest, short_interest)  # [N, D], [N, 1]
-        long_proxy, short_proxy = (proxy[where] for proxy in causal_proxies(embedded, self.recent_k))  # [N, D] each
+        long_proxy, short_proxy = (take_rows(p, index) for p in causal_proxies(embedded, self.recent_k))  # [N, D] each
         return Interests(fused, long_interest, short_interest, long_proxy, short_proxy, alpha)
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, Tensor]:

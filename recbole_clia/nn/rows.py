@@ -1,0 +1,45 @@
+"""Take some rows of a tensor, and give their gradient back, at the cost of a copy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class _Rows(torch.autograd.Function):
+    """Indexing adds up gradients, one row after another, since a row may be taken twice; here none is."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.shape = x.shape
+        return x.reshape(-1, x.shape[-1]).index_select(0, index)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (index,) = ctx.saved_tensors
+        spread = grad.new_zeros((ctx.shape[:-1].numel(), ctx.shape[-1]))
+        spread[index] = grad
+        return spread.view(ctx.shape), None
+
+
+def chosen(mask: Tensor) -> Tensor:
+    """Positions ``[N]`` of the true elements of a mask, counted in its flattened form."""
+    return mask.flatten().nonzero().squeeze(1)
+
+
+def take_rows(x: Tensor, index: Tensor) -> Tensor:
+    """The rows ``x[..., :]`` at distinct positions; ``take_rows(x, chosen(mask))`` is ``x[mask]``.
+
+    Args:
+        x: ``[..., D]``.
+        index: ``[N]`` positions in the flattened leading dimensions, none of them twice.
+
+    Returns:
+        ``[N, D]``. It can be differentiated once.
+    """
+    result: Tensor = _Rows.apply(x, index)
+    return result
