@@ -16,6 +16,7 @@ import torch.multiprocessing as mp
 from recbole.data import create_dataset, data_preparation
 from recbole.data.transform import construct_transform
 from recbole.utils import get_flops, get_model, get_trainer, init_logger, init_seed
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from ..errors import Stopped, UsageError
 from ..settings.config import PluginConfig
@@ -71,9 +72,15 @@ def run(
         "offset": group_offset,
     }
     settings = {**(config_dict or {}), **launch}
-    mp.spawn(  # type: ignore[attr-defined]
-        _worker, args=(model, dataset, config_file_list, settings, saved, queue), nprocs=nproc, join=True
-    )
+    try:
+        mp.spawn(  # type: ignore[attr-defined]
+            _worker, args=(model, dataset, config_file_list, settings, saved, queue), nprocs=nproc, join=True
+        )
+    except ProcessRaisedException as error:  # it holds a worker's traceback, as text
+        _, told, sentence = str(error).strip().splitlines()[-1].partition("UsageError: ")
+        if told:
+            raise UsageError(sentence) from error
+        raise
     result: dict[str, Any] = {} if queue.empty() else queue.get()
     return result
 
