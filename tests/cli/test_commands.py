@@ -135,10 +135,12 @@ def test_a_column_that_is_missing_is_named(
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        ([], "feat is empty"),
-        ([(1, 1, 1.0)], "nothing is left to train on"),
-        ([(1, 1, 1.0), (2, 2, 2.0), (3, 3, 3.0)], "nothing is left to train on"),
-        ([(1, 1, float(t)) for t in range(5)], "topk: 10 is more than the 1 items of 'made'"),
+        ([], "made.inter: it holds no interaction"),
+        ([(1, 1, 1.0)], "made.inter: one user is all that is left of it; two are needed"),
+        ([(1, i, float(i)) for i in range(15)], "made.inter: one user is all that is left of it; two are needed"),
+        ([(u, 1, float(t)) for u in (1, 2) for t in range(5)], "made.inter: one item is all that is left of it"),
+        ([(1, 1, 1.0), (2, 2, 2.0), (3, 3, 3.0)], "made.inter: all histories are too short"),
+        ([(u, i, float(i)) for u in (1, 2) for i in range(5)], "topk: 10 is more than the 5 items of 'made'"),
     ],
 )
 @pytest.mark.parametrize("model", ["CLIA", "GRU4Rec"])

@@ -1,0 +1,1 @@
+"""How does a publisher's raw file become an atomic file?"""

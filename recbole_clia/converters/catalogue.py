@@ -1,0 +1,110 @@
+"""All converters, and what the property files say of their data."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ..settings.properties import PROPERTIES_DIR
+from . import (
+    amazon,
+    diginetica,
+    foursquare,
+    globo,
+    gowalla,
+    kuairand,
+    kuairec,
+    lastfm,
+    movielens,
+    retailrocket,
+    steam,
+    taobao,
+    tmall,
+    yelp,
+    yoochoose,
+)
+from .convert import Converter
+
+_MODULES = (
+    amazon,
+    diginetica,
+    foursquare,
+    globo,
+    gowalla,
+    kuairand,
+    kuairec,
+    lastfm,
+    movielens,
+    retailrocket,
+    steam,
+    taobao,
+    tmall,
+    yelp,
+    yoochoose,
+)
+CONVERTERS: dict[str, Converter] = {
+    converter.name: converter
+    for converter in sorted((c for module in _MODULES for c in module.CONVERTERS), key=lambda c: c.name)
+}
+
+LABELS = ("Publisher", "Licence", "Files", "Literature", "Statistics")
+_LABELLED = re.compile(rf"^({'|'.join(LABELS)}):\s*(.*)$")
+_COUNTS = re.compile(r"^([\d,]+) users, ([\d,]+) items, ([\d,]+) interactions\b")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the comments at the beginning of ``properties/dataset/NAME.yaml`` say.
+
+    Attributes:
+        title: what the data are.
+        publisher, licence, files, literature, statistics: the text of the line of that name.
+        users, items, interactions: the numbers of the statistics, or ``None`` where they are not known.
+    """
+
+    title: str
+    publisher: str
+    licence: str
+    files: str
+    literature: str
+    statistics: str
+    users: int | None
+    items: int | None
+    interactions: int | None
+
+
+def describe(name: str) -> Description:
+    """Read the comments of a dataset's property file; a line without a label continues the one before it.
+
+    Raises:
+        FileNotFoundError: if the dataset has no property file.
+        ValueError: if one of the labelled lines is missing.
+    """
+    path = PROPERTIES_DIR / "dataset" / f"{name}.yaml"
+    found = {"Title": ""}
+    label = "Title"
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        text = line.lstrip("#").strip()
+        match = _LABELLED.match(text)
+        if match:
+            label, text = match.groups()
+            found[label] = ""
+        found[label] = f"{found[label]} {text}".strip()
+    missing = [label for label in ("Title", *LABELS) if not found.get(label)]
+    if missing:
+        raise ValueError(f"{path}: its comment has no line {', '.join(missing)}")
+    counts = _COUNTS.match(found["Statistics"])
+    users, items, interactions = (int(count.replace(",", "")) for count in counts.groups()) if counts else [None] * 3
+    return Description(
+        title=found["Title"],
+        publisher=found["Publisher"],
+        licence=found["Licence"],
+        files=found["Files"],
+        literature=found["Literature"],
+        statistics=found["Statistics"],
+        users=users,
+        items=items,
+        interactions=interactions,
+    )
