@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 import recbole_clia  # noqa: F401  RecBole does not import without it
 from recbole_clia import run
-from recbole_clia.data.dataset import TARGETS_SUFFIX, CLIADataset
+from recbole_clia.data.dataset import TARGETS_SUFFIX, LogDataset
 from recbole_clia.data.loader import PackedTrainDataLoader
 from recbole_clia.settings.config import PluginConfig
 
@@ -58,7 +58,7 @@ def run_built_in(model: str, settings: dict[str, Any]) -> dict[str, Any]:
     config = PluginConfig(model, "ml-100k", config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
-    train, valid, test = CLIADataset(config).build()
+    train, valid, test = LogDataset(config).build()
     init_seed(config["seed"], config["reproducibility"])
     trainer = Trainer(config, packed_class(model)(config, train).to(config["device"]))
     best = trainer.fit(

@@ -2,79 +2,244 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
+from recbole.utils.argument_list import dataset_arguments
 
 from ..errors import UsageError
+from . import splitting
+from .cache import Cache, Stored
+from .loading import ColumnDataset, TokenIds
+from .log import Log, Rows
+from .order import count_ids, is_ordered, order_by_user_and_time, repeated_rows
+from .times import Times
 from .windows import Windows, cut_windows
 
-LOG_POSITION = "log_position"
 TARGETS_SUFFIX = "_targets"
 
+# Settings that change what is kept of the files; MAX_ITEM_LIST_LENGTH, for one, is not among them.
+_CUT_LATER = {
+    "ITEM_LIST_LENGTH_FIELD",
+    "LIST_SUFFIX",
+    "MAX_ITEM_LIST_LENGTH",
+    "POSITION_FIELD",
+    "NEG_PREFIX",
+    "unused_col",
+}
+_KEYS = sorted({*dataset_arguments, "encoding", "exact_time", "time_unit", "duplicate_rows"} - _CUT_LATER)
+# What comes of these is not kept on disk.
+_NOT_CACHED = ("benchmark_filename", "additional_feat_suffix", "preload_weight", "numerical_features", "discretization")
 
-class CLIADataset(SequentialDataset):  # type: ignore[misc]
-    """Gives RecBole's rows for evaluation, and windows for packed training, from one log.
 
-    ``log`` holds every interaction once, sorted by user and time as RecBole sorts.  A row of
-    ``inter_feat`` is a target with its position in the log; its padded history is cut out of the
-    log when the row is asked for, and equals RecBole's row in every column.
+class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
+    """Gives RecBole's rows for any sequential model, and windows for packed training, from one log.
+
+    ``log`` holds every interaction once, sorted by user and time.  A row of ``inter_feat`` is a position
+    in it; its padded history is cut out of the log when the row is asked for, and equals RecBole's
+    row in every column.  With ``exact_time: False`` the order is RecBole's too.
+
+    Raises:
+        UsageError: for files that cannot be read or from which nothing can be learnt.
     """
 
-    log: Interaction  # the flat log; ``user_start`` gives the position of each one's first interaction
-    user_start: torch.Tensor  # [N]
-    inter_feat: Interaction
+    log: Log
+
+    def _from_scratch(self) -> None:
+        self._get_preset()
+        self._get_field_from_config()
+        if self.benchmark_filename_list is not None:
+            super()._from_scratch()
+            return
+        cache = self._cache()
+        stored = cache.load() if cache else None
+        if stored is None:
+            self._load_data(self.dataset_name, self.dataset_path)
+            if self.time_field not in self.inter_feat:
+                raise UsageError(f"load_col: its 'inter' must hold {self.time_field!r} (TIME_FIELD)")
+            self._init_alias()
+            self._data_processing()
+            self._make_log()
+            self.check_size()
+            if cache:
+                cache.save(self._to_store())
+                stored = cache.load()
+        if stored is not None:
+            self._restore(stored)
+
+    def _cache(self) -> Cache | None:
+        if not self.config["data_cache"] or any(self.config[key] for key in _NOT_CACHED):
+            return None
+        folder = Path(self.dataset_path)
+        sources = [folder / f"{self.dataset_name}.{suffix}" for suffix in ("inter", "user", "item")]
+        return Cache(
+            Path(self.config["data_cache"]), self.dataset_name, sources, {key: self.config[key] for key in _KEYS}
+        )
+
+    def _make_log(self) -> None:
+        frame = {field: self.inter_feat[field].array for field in self.inter_feat}
+        self.inter_feat = None
+        users = self.num(self.uid_field)
+        user, time = (np.asarray(frame[field]) for field in (self.uid_field, self.time_field))
+        time = time if self.exact_time else time.astype(np.float32)
+        order = None if is_ordered(user, time) else torch.from_numpy(order_by_user_and_time(user, time, users))
+        del time
+        columns: dict[str, torch.Tensor] = {}
+        for field in list(frame):
+            values = torch.from_numpy(self._values(frame.pop(field), field))
+            columns[field] = values if order is None else values.index_select(0, order)
+        start = np.zeros(users + 1, dtype=np.int64)
+        np.cumsum(count_ids(user, users), out=start[1:])
+        self._keep_log(columns, torch.from_numpy(start))
+        for name in self.feat_name_list:
+            if name != "inter_feat":
+                setattr(self, name, self._dataframe_to_interaction(getattr(self, name)))
+        if self.config["duplicate_rows"] not in ("keep", "first"):
+            self._refuse_repeated_rows()
+
+    def _values(self, column: Any, field: str) -> np.ndarray:
+        kind = self.field2type[field]
+        if kind == FeatureType.TOKEN:
+            return np.asarray(column)
+        if field == self.time_field and self.exact_time:
+            times = Times(np.asarray(column), self.time_unit or "step")
+            self.time_origin = times.origin
+            return times.exact()
+        if kind == FeatureType.FLOAT and field not in self.config["numerical_features"]:
+            return np.asarray(column).astype(np.float32)
+        return self._dataframe_to_interaction(pd.DataFrame({field: column}))[field].numpy()
+
+    def _keep_log(self, columns: dict[str, torch.Tensor], start: torch.Tensor) -> None:
+        self.log = Log(columns, start, self.uid_field, self.iid_field, self.time_field)
+        self.inter_feat = Rows(self.log, torch.arange(len(self.log), dtype=torch.int32))
+
+    def _number_of_each(self, field: str) -> np.ndarray:
+        rows = self.inter_feat
+        if not isinstance(rows, Rows):
+            return super()._number_of_each(field)
+        ids = self.log.columns[field].numpy()
+        return count_ids(ids if len(rows) == len(ids) else ids[rows.position.numpy()], self.num(field))
+
+    def _refuse_repeated_rows(self) -> None:
+        names = [self.uid_field, self.time_field]
+        names += [name for name in self.log.columns if name not in names and self.log.columns[name].dim() == 1]
+        repeated = repeated_rows([self.log.columns[name].numpy() for name in names])
+        if not len(repeated):
+            return
+        users = self.log.columns[self.uid_field].numpy()[repeated]
+        twice = self._file(self.inter_file()).repeated_line(
+            self.uid_field, set(self.field2id_token[self.uid_field][users].tolist())
+        )
+        if twice is not None:
+            raise UsageError(
+                f"{self.inter_file()}, line {twice[1]}: it repeats line {twice[0]}; set duplicate_rows to 'first' "
+                "to count such rows once, or to 'keep' to count them all"
+            )
+
+    def _to_store(self) -> Stored:
+        arrays = {"start": self.log.start.numpy()}
+        arrays.update({f"inter {name}": values.numpy() for name, values in self.log.columns.items()})
+        feats = [name for name in self.feat_name_list if name != "inter_feat"]
+        for feat in feats:
+            arrays.update(
+                {f"{feat} {name}": values.numpy() for name, values in getattr(self, feat).interaction.items()}
+            )
+        tokens: dict[str, str] = {}
+        for field, words in self.field2id_token.items():
+            same = next((f for f in tokens.values() if self.field2id_token[f] is words), field)
+            tokens[field] = same
+            arrays[f"tokens {same}"] = words
+        facts = {
+            "types": {field: kind.value for field, kind in self.field2type.items()},
+            "sources": {field: getattr(s, "value", s) for field, s in self.field2source.items()},
+            "lengths": self.field2seqlen,
+            "buckets": self.field2bucketnum,
+            "tokens": tokens,
+            "feats": feats,
+            "time_unit": self.time_unit,
+            "time_origin": self.time_origin,
+        }
+        return Stored(facts, arrays)
+
+    def _restore(self, stored: Stored) -> None:
+        facts, arrays = stored.facts, stored.arrays
+        self.field2type = {field: FeatureType(kind) for field, kind in facts["types"].items()}
+        self.field2source = {field: FeatureSource(source) for field, source in facts["sources"].items()}
+        self.field2seqlen, self.field2bucketnum = dict(facts["lengths"]), dict(facts["buckets"])
+        self.time_unit, self.time_origin = facts["time_unit"], facts["time_origin"]
+        token_ids = {same: TokenIds(arrays[f"tokens {same}"]) for same in set(facts["tokens"].values())}
+        self.field2id_token = {field: arrays[f"tokens {same}"] for field, same in facts["tokens"].items()}
+        self.field2token_id = {field: token_ids[same] for field, same in facts["tokens"].items()}
+        self._init_alias()
+        self.feat_name_list = ["inter_feat", *facts["feats"]]
+        self.user_feat = self.item_feat = None
+
+        def columns(feat: str) -> dict[str, torch.Tensor]:
+            found = {name: array for name, array in arrays.items() if name.startswith(f"{feat} ")}
+            return {name.split(" ", 1)[1]: torch.from_numpy(np.asarray(array)) for name, array in found.items()}
+
+        for feat in facts["feats"]:
+            setattr(self, feat, Interaction(columns(feat)))
+        self._keep_log(columns("inter"), torch.from_numpy(np.asarray(arrays["start"])))
+
+    def _change_feat_format(self) -> None:
+        if self.benchmark_filename_list is not None:
+            super()._change_feat_format()
+        else:
+            self.data_augmentation()
 
     def data_augmentation(self) -> None:
-        """Sort the log and make each interaction but a user's first one a target."""
+        """Make each interaction but a user's first one a row with its history."""
+        self.inter_feat = Rows(self.log)
         self._aug_presets()
-        self._check_field("uid_field", "time_field")
-        self.sort(by=[self.uid_field, self.time_field], ascending=True)
-        self.log = self.inter_feat
-        user = self.log[self.uid_field]  # [N]
-        position = torch.arange(len(user))  # [N]
-        is_first = torch.ones_like(user, dtype=torch.bool)
-        is_first[1:] = user[1:] != user[:-1]
-        self.user_start = torch.cummax(position.where(is_first, torch.tensor(0)), 0).values  # [N]
-        target = position[~is_first]  # [T]
-        rows = {field: self.log[field][target] for field in self.log}
-        rows[self.item_list_length_field] = (target - self.user_start[target]).clamp(max=self.max_item_list_len)
-        rows[LOG_POSITION] = target
-        self.set_field_property(LOG_POSITION, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
-        self.inter_feat = Interaction(rows)
+        lists = {getattr(self, f"{name}_list_field"): name for name in self.log.columns if name != self.uid_field}
+        self.inter_feat = Rows(self.log, None, self.max_item_list_len, lists, self.item_list_length_field)
 
-    def __getitem__(self, index: Any, join: bool = True) -> Interaction:
-        rows = self.inter_feat[index]
-        if LOG_POSITION in rows:
-            rows = self._with_history(rows)
-        return self.join(rows) if join else rows
+    def _part(self, rows: Rows) -> LogDataset:
+        padded = self.config["lazy_augmentation"] is False and not self.config["packed"]
+        return self.copy(Interaction(rows.interaction) if padded else rows)
 
-    def _with_history(self, rows: Interaction) -> Interaction:
-        """Cut the history before each target out of the log, padded to RecBole's width."""
-        columns = dict(rows.interaction)
-        target = columns.pop(LOG_POSITION)  # [B]
-        length = columns[self.item_list_length_field]  # [B]
-        where, is_item = self._slots(target - length, length, self.max_item_list_len)
-        for field in self.log:
-            if field != self.uid_field:
-                columns[getattr(self, f"{field}_list_field")] = self._cut(field, where, is_item)
-        return Interaction(columns)
+    def _parts(self, positions: torch.Tensor, parts: Sequence[np.ndarray]) -> list[LogDataset]:
+        self._drop_unused_col()
+        rows = [torch.from_numpy(positions.numpy()[part]) for part in parts]
+        return [self._part(self.inter_feat.with_positions(position)) for position in rows]
 
-    @staticmethod
-    def _slots(start: torch.Tensor, length: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positions ``start .. start + length - 1`` of each row, ``[B, width]``, and which are real."""
-        step = torch.arange(width)
-        is_item = step < length[:, None]  # [B, width]
-        return (start[:, None] + step).where(is_item, torch.tensor(0)), is_item
+    def leave_one_out(self, group_by: str | None, leave_one_mode: str) -> list[LogDataset]:
+        """RecBole's leave-one-out split."""
+        held_out = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
+        if leave_one_mode not in held_out or group_by != self.uid_field:
+            return super().leave_one_out(group_by, leave_one_mode)
+        positions, size = self.inter_feat.grouped
+        parts = splitting.leave_one_out(size, held_out[leave_one_mode])
+        nothing = np.zeros_like(parts[0])
+        if leave_one_mode == "valid_only":
+            parts = [*parts, nothing]
+        if leave_one_mode == "test_only":
+            parts = [parts[0], nothing, parts[1]]
+        return self._parts(positions, parts)
 
-    def _cut(self, field: str, where: torch.Tensor, is_item: torch.Tensor) -> torch.Tensor:
-        values = self.log[field][where]  # [B, width, ...]
-        is_item = is_item.view(is_item.shape + (1,) * (values.dim() - 2))
-        return values.where(is_item, torch.zeros((), dtype=values.dtype))
+    def split_by_ratio(self, ratios: Sequence[float], group_by: str | None = None) -> list[LogDataset]:
+        """RecBole's split by ratio."""
+        if group_by is None:
+            positions, size = self.inter_feat.position, np.array([len(self.inter_feat)])
+        else:
+            positions, size = self.inter_feat.grouped
+        return self._parts(positions, splitting.by_ratio(size, ratios, self._calcu_split_ids))
+
+    def time_based_split(self, ratios: Sequence[float], group_by: str | None) -> list[LogDataset]:
+        """RecBole's split by a point in time."""
+        if group_by is None:
+            return super().time_based_split(ratios, group_by)
+        positions, size = self.inter_feat.grouped
+        time = self.log.column(self.time_field, positions).numpy()
+        return self._parts(positions, splitting.by_time(size, time, ratios))
 
     def windows(self, stride: int) -> Windows:
         """Windows that train each target of this dataset once; see :func:`cut_windows`.
@@ -89,8 +254,9 @@ class CLIADataset(SequentialDataset):  # type: ignore[misc]
             )
         if self.config["benchmark_filename"] is not None:
             raise UsageError("packed: benchmark files hold rows, not a log; set packed: False")
-        target = np.sort(self.inter_feat[LOG_POSITION].numpy())  # [T]
-        start = self.user_start[torch.from_numpy(target)].numpy()  # [T]
+        target = self.inter_feat.position.sort().values  # [T]
+        start = self.log.begin(target).numpy()  # [T]
+        target = target.long().numpy()
         first = np.flatnonzero(np.r_[True, start[1:] != start[:-1]]) if len(target) else np.zeros(0, dtype=np.int64)
         last = np.r_[first[1:], len(target)] - 1 if len(target) else first
         return cut_windows(start[first], target[first], target[last], self.max_item_list_len, stride)
@@ -107,22 +273,24 @@ class CLIADataset(SequentialDataset):  # type: ignore[misc]
             and ``item_id_targets [W, l]``, the item to predict after each input, 0 where there is
             none to train.
         """
-        length = end - start
-        where, is_item = self._slots(start, length, int(length.max()))
+        log, length = self.log, end - start
+        where, is_item = log.slots(start, length, int(length.max()))
         target = (where + 1).where(is_item & (where + 1 >= first[:, None]), torch.tensor(0))
         is_target = trained[target] & (target > 0)
-        columns = {self.uid_field: self.log[self.uid_field][start], self.item_list_length_field: length}
-        for field in self.log:
+        columns = {self.uid_field: log.column(self.uid_field, start), self.item_list_length_field: length}
+        for field in log.columns:
             if field != self.uid_field:
-                columns[getattr(self, f"{field}_list_field")] = self._cut(field, where, is_item)
-        columns[self.iid_field + TARGETS_SUFFIX] = self._cut(self.iid_field, target, is_target)
+                columns[getattr(self, f"{field}_list_field")] = log.cut(field, where, is_item)
+        columns[self.iid_field + TARGETS_SUFFIX] = log.cut(self.iid_field, target, is_target)
         return Interaction(columns)
 
     def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
         """Sparse matrix of the interactions that are targets here, and of each user's first one."""
-        if self.config["benchmark_filename"] is not None:
+        if not isinstance(self.inter_feat, Rows):
             return super().inter_matrix(form, value_field)
-        target = self.inter_feat[LOG_POSITION]
-        opening = self.user_start[target[self.inter_feat[self.item_list_length_field] == 1]]
-        seen = self.log[torch.cat([target, opening])]
-        return self._create_sparse_matrix(seen, self.uid_field, self.iid_field, form, value_field)
+        target = self.inter_feat.position
+        opening = self.log.begin(target[self.inter_feat[self.item_list_length_field] == 1])
+        names = [self.uid_field, self.iid_field, *([value_field] if value_field else [])]
+        seen = torch.cat([target, opening])
+        columns = Interaction({name: self.log.column(name, seen) for name in names})
+        return self._create_sparse_matrix(columns, self.uid_field, self.iid_field, form, value_field)

@@ -14,7 +14,7 @@ from recbole.data.transform import construct_transform
 from torch.utils.data import DataLoader, Sampler, get_worker_info
 
 from ..errors import UsageError
-from .dataset import LOG_POSITION, TARGETS_SUFFIX, CLIADataset
+from .dataset import TARGETS_SUFFIX, LogDataset
 from .negatives import NegativeSampler
 
 # Batches whose windows are sorted by length together: enough for little padding, few enough
@@ -113,7 +113,7 @@ class PackedTrainDataLoader(AbstractDataLoader):  # type: ignore[misc]
         UsageError: for dynamic negative sampling, which asks the model for a score per candidate.
     """
 
-    def __init__(self, config: Any, dataset: CLIADataset, sampler: Any, shuffle: bool = False) -> None:
+    def __init__(self, config: Any, dataset: LogDataset, sampler: Any, shuffle: bool = False) -> None:
         self.logger = getLogger()
         self.shuffle = shuffle
         self.config = config
@@ -154,13 +154,13 @@ class PackedTrainDataLoader(AbstractDataLoader):  # type: ignore[misc]
             torch.from_numpy(a) for a in (self.windows.start, self.windows.end, self.windows.first)
         )
         self.trained = torch.zeros(len(dataset.log), dtype=torch.bool)
-        self.trained[dataset.inter_feat[LOG_POSITION]] = True
+        self.trained[dataset.inter_feat.position] = True
         self.negatives = None
         arguments = config["train_neg_sample_args"]
         if arguments["distribution"] != "none":
             if arguments["dynamic"]:
                 raise UsageError("train_neg_sample_args: dynamic sampling needs packed: False")
-            popularity = torch.bincount(dataset.log[dataset.iid_field][self.trained], minlength=dataset.item_num)
+            popularity = torch.bincount(dataset.log.column(dataset.iid_field, self.trained), minlength=dataset.item_num)
             self.negatives = NegativeSampler(
                 dataset.item_num, arguments["sample_num"], arguments["distribution"], popularity, arguments["alpha"]
             )
@@ -172,7 +172,7 @@ class PackedTrainDataLoader(AbstractDataLoader):  # type: ignore[misc]
         batches.measure(self.windows.length, self.windows.span, self.step)
 
     def batch(self, index: list[int]) -> Interaction:
-        """The windows ``index`` as one padded batch; see :meth:`CLIADataset.pack`."""
+        """The windows ``index`` as one padded batch; see :meth:`LogDataset.pack`."""
         dataset = self._dataset
         rows = torch.as_tensor(index)
         batch = dataset.pack(self.start[rows], self.end[rows], self.first[rows], self.trained)

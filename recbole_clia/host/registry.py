@@ -1,7 +1,8 @@
 """Enter the plugin's models in RecBole's tables, so that RecBole finds them by name.
 
 RecBole resolves every name again wherever it needs it, so an entry has four parts: the model's
-module, its trainer, its dataset, and the loader of packed training rows.
+module, its trainer, its dataset, and the loader of packed training rows.  The dataset is offered to RecBole's
+own models too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def register() -> None:
     import torch
     from recbole.config import Config
 
-    from ..data.dataset import CLIADataset
+    from ..data.dataset import LogDataset
     from ..models import clia
     from ..running.trainer import CLIATrainer
     from ..settings.config import PluginConfig
@@ -36,10 +37,11 @@ def register() -> None:
     # get_model("CLIA") asks for recbole.model.sequential_recommender.clia
     sys.modules[f"{sequential.__name__}.clia"] = clia
     sequential.clia = clia
-    recbole.data.dataset.CLIADataset = CLIADataset
+    recbole.data.dataset.CLIADataset = LogDataset
     recbole.trainer.CLIATrainer = CLIATrainer
     quick_start.run_recboles = run_recboles
     _offer_packed_loader(recbole.data.utils, recbole.data)
+    _offer_datasets(recbole.data.dataset)
     _add_property_files(Config)
     if hasattr(torch.serialization, "add_safe_globals"):
         torch.serialization.add_safe_globals([PluginConfig])  # what the checkpoints of the plugin's runs hold
@@ -59,6 +61,35 @@ def _offer_packed_loader(utils: Any, package: Any) -> None:
     package.get_dataloader = get_dataloader
 
 
+def _offer_datasets(datasets: Any) -> None:
+    """Give a model of RecBole's that has no dataset of its own the plugin's, where its settings ask for it.
+
+    RecBole looks its two datasets up by name whenever it makes one; a class that extends either is left alone.
+    """
+    from recbole.utils import ModelType
+
+    from ..data.dataset import LogDataset
+    from ..data.loading import ColumnDataset
+
+    def has_log(config: Any) -> bool:
+        return config["MODEL_TYPE"] == ModelType.SEQUENTIAL and bool(
+            config["exact_time"] or config["lazy_augmentation"]
+        )
+
+    def has_columns(config: Any) -> bool:
+        return config["MODEL_TYPE"] in (ModelType.GENERAL, ModelType.TRADITIONAL) and bool(config["exact_time"])
+
+    def offer(host: type, ours: type, wanted: Any) -> type:
+        def new(cls: type, config: Any = None) -> Any:  # a copy is made without one
+            return ours(config) if cls is offered and config is not None and wanted(config) else object.__new__(cls)
+
+        offered = type(host.__name__, (host,), {"__new__": new, "__doc__": host.__doc__, "__module__": host.__module__})
+        return offered
+
+    datasets.SequentialDataset = offer(datasets.SequentialDataset, LogDataset, has_log)
+    datasets.Dataset = offer(datasets.Dataset, ColumnDataset, has_columns)
+
+
 def _add_property_files(config_class: Any) -> None:
     """Read the plugin's yaml files where RecBole would read its own of that name.
 
@@ -70,6 +101,8 @@ def _add_property_files(config_class: Any) -> None:
     def _update_internal_config_dict(self: Any, file: str) -> Any:
         result = host_update(self, file)
         name = Path(file).name
+        if name == "overall.yaml" and (self.model in MODELS or getattr(self, "plugins_own", False)):
+            host_update(self, str(PROPERTIES_DIR / "data.yaml"))
         if name == "overall.yaml" and self.model in MODELS:
             host_update(self, str(PROPERTIES_DIR / "model" / f"{self.model}.yaml"))
             _complete_negatives(self)

@@ -156,8 +156,8 @@ def _load(config: PluginConfig) -> tuple[Any, Any, Any, Any]:
     """
     name = config["dataset"]
     nothing = UsageError(
-        f"dataset {name!r}: nothing is left to train on; a user counts with more interactions than are held out, "
-        "and one before them"
+        f"{Path(config['data_path']) / name}.inter: all histories are too short, and nothing is left to train on; "
+        "a user counts with more interactions than are held out, and one before them"
     )
     try:
         dataset = create_dataset(config)

@@ -61,7 +61,11 @@ def framework_keys() -> frozenset[str]:
     """Every key that RecBole reads whatever the model: its files, its argument lists, its code."""
     root = recbole_dir()
     keys = set(LAUNCH_KEYS)
-    for path in [root / "properties/overall.yaml", root / "properties/dataset/sample.yaml"]:
+    for path in [
+        root / "properties/overall.yaml",
+        root / "properties/dataset/sample.yaml",
+        PROPERTIES_DIR / "data.yaml",
+    ]:
         keys |= set(read_properties(path))
     for path in sorted((root / "properties/quick_start_config").glob("*.yaml")):
         keys |= set(read_properties(path))
@@ -116,6 +120,7 @@ def _documented(model: str) -> dict[str, Property]:
     root = recbole_dir() / "properties"
     found = dict(read_properties(root / "overall.yaml"))
     found.update(read_properties(root / "dataset/sample.yaml"))
+    found.update(read_properties(PROPERTIES_DIR / "data.yaml"))
     properties = property_file(model)
     if properties is not None:
         found.update(read_properties(properties))

@@ -11,6 +11,7 @@ import yaml
 from recbole.config import Config
 from recbole.utils import ModelType
 
+from ..data.atomic import AtomicFile
 from ..errors import UsageError
 from .check import check_keys, check_model, check_values, nearest, recbole_dir
 from .properties import PROPERTIES_DIR, plain_value, plain_yaml, read_properties
@@ -19,15 +20,18 @@ from .properties import PROPERTIES_DIR, plain_value, plain_yaml, read_properties
 class PluginConfig(Config):  # type: ignore[misc]
     """A ``Config`` that takes only what it is given.
 
-    It differs from RecBole's in five ways: it does not read ``sys.argv``; strings become values
-    as Python literals or YAML, never through ``eval``; keys and values are checked; a model
-    trained with cross-entropy needs no ``train_neg_sample_args: ~``; and for a dataset without a
-    property file a sequential model loads users, items and times, where RecBole leaves out the times.
+    It differs from RecBole's in six ways: it reads ``properties/data.yaml`` for every model; it does
+    not read ``sys.argv``; strings become values as Python literals or YAML, never through ``eval``;
+    keys and values are checked; a model trained with cross-entropy needs no ``train_neg_sample_args: ~``;
+    and for a dataset without a property file a sequential model loads users, items and times, where
+    RecBole leaves out the times.
 
     Raises:
         UsageError: for an unknown model, dataset or key, a value out of range, or a file that
             cannot be read.
     """
+
+    plugins_own = True  # for RecBole's own models too, properties/data.yaml is read
 
     def __init__(
         self,
@@ -128,14 +132,7 @@ def check_dataset(config: Config) -> None:
 
 
 def _check_header(config: Config, file: Path) -> None:
-    try:
-        with file.open(encoding=config["encoding"] or "utf-8") as lines:
-            header = lines.readline().rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{file}: it is not {config['encoding'] or 'utf-8'} text; name its encoding with --encoding"
-        ) from error
-    fields = [field.split(":")[0] for field in header.split(config["field_separator"])]
+    fields = AtomicFile(file, config["field_separator"], config["encoding"] or "utf-8").header()
     needed = ["USER_ID_FIELD", "ITEM_ID_FIELD"]
     if config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
         needed.append("TIME_FIELD")

@@ -21,6 +21,7 @@ from recbole.utils.enum_type import ModelType
 
 import recbole_clia
 from recbole_clia import CLIA, run
+from recbole_clia.data.dataset import LogDataset
 from recbole_clia.data.loader import PackedTrainDataLoader
 from recbole_clia.host import activate
 from recbole_clia.settings.properties import read_properties
@@ -73,9 +74,10 @@ def test_built_in_models_give_what_recbole_gives(settings: dict[str, Any], model
     del settings["embedding_size"]
     settings["hidden_size"] = 8
     theirs = run_recbole(model=model, dataset="made", config_dict={**settings, "train_neg_sample_args": None})
-    ours = run(model, "made", config_dict=settings)
-    assert ours["test_result"] == theirs["test_result"]
-    assert ours["best_valid_result"] == theirs["best_valid_result"]
+    for lazy in (False, True):
+        ours = run(model, "made", config_dict={**settings, "exact_time": False, "lazy_augmentation": lazy})
+        assert ours["test_result"] == theirs["test_result"]
+        assert ours["best_valid_result"] == theirs["best_valid_result"]
 
 
 def test_a_model_that_keeps_a_module_beside_its_weights_is_evaluated(settings: dict[str, Any]) -> None:
@@ -88,7 +90,8 @@ def test_a_model_that_keeps_a_module_beside_its_weights_is_evaluated(settings: d
 def test_built_in_models_get_recboles_own_parts(settings: dict[str, Any]) -> None:
     config = Config("GRU4Rec", "made", config_dict={**settings, "train_neg_sample_args": None})
     dataset = create_dataset(config)
-    assert type(dataset) is SequentialDataset
+    assert isinstance(dataset, SequentialDataset)
+    assert not isinstance(dataset, LogDataset)
     assert type(data_preparation(config, dataset)[0]) is TrainDataLoader
 
 
@@ -154,8 +157,8 @@ def test_a_dataset_file_of_the_plugin_wins_over_the_model_file(
     (tmp_path / "properties/dataset").mkdir(parents=True)
     (tmp_path / "properties/model").mkdir()
     (tmp_path / "properties/dataset/made.yaml").write_text("triplet_margin: 7.0\nMAX_ITEM_LIST_LENGTH: 3\n")
-    shipped = registry.PROPERTIES_DIR / "model/CLIA.yaml"
-    (tmp_path / "properties/model/CLIA.yaml").write_text(shipped.read_text())
+    for shipped in ("model/CLIA.yaml", "data.yaml"):
+        (tmp_path / "properties" / shipped).write_text((registry.PROPERTIES_DIR / shipped).read_text())
     monkeypatch.setattr(registry, "PROPERTIES_DIR", tmp_path / "properties")
     del settings["MAX_ITEM_LIST_LENGTH"]
     config = Config("CLIA", "made", config_dict=settings)

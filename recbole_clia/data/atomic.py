@@ -1,0 +1,327 @@
+"""Read RecBole's atomic files: a header of ``field:type``, then one row a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pc
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from .times import TimeFault, Times, check_times, parse_dates
+
+TYPES = ("token", "token_seq", "float", "float_seq")
+_EXAMPLE = "user_id:token, item_id:token and timestamp:float"
+_WHOLE = re.compile(r"[-+]?\d{1,18}")
+_BOM = "\ufeff"
+
+
+class _Column:
+    """A column that grows block by block within memory that is there from the beginning.
+
+    Of tokens it holds codes; those of each block count into the block's own words, until they are unified.
+    """
+
+    def __init__(self, kind: Any, most: int) -> None:
+        self.is_coded = pa.types.is_dictionary(kind)
+        dtype = np.int32 if self.is_coded else object if pa.types.is_string(kind) else kind.to_pandas_dtype()
+        self._room = np.empty(most, dtype=dtype)
+        self._end = 0
+        self._ends: list[int] = []
+        self._words: list[pa.Array] = []
+
+    @property
+    def values(self) -> NDArray[Any]:
+        return self._room[: self._end]
+
+    def append(self, block: pa.Array) -> None:
+        end = self._end + len(block)
+        if self.is_coded:
+            codes = block.indices.fill_null(-1) if block.null_count else block.indices
+            self._room[self._end : end] = codes.to_numpy()
+            self._words.append(block.dictionary)
+            self._ends.append(end)
+        elif block.null_count and self._room.dtype.kind == "i":
+            raise pa.ArrowInvalid("conversion error: a whole number is missing")
+        else:
+            self._room[self._end : end] = block.to_numpy(zero_copy_only=False)
+        self._end = end
+
+    def unify(self) -> pd.Index:
+        """All words, each once; the codes count into them from now on, -1 for a missing value."""
+        if not self._words:
+            return pd.Index([], dtype=object)
+        encoded = pa.chunked_array(self._words, pa.string()).dictionary_encode()
+        self._words = []
+        begin = 0
+        for chunk, end in zip(encoded.chunks, self._ends, strict=True):
+            of_all = np.append(chunk.indices.to_numpy(), -1).astype(np.int32)  # the last is for a missing value
+            self._room[begin:end] = of_all[self._room[begin:end]]
+            begin = end
+        words = pd.Index(encoded.chunk(0).dictionary.to_numpy(zero_copy_only=False), dtype=object)
+        del encoded, chunk
+        _give_back()
+        return words
+
+
+@dataclass(frozen=True)
+class AtomicFile:
+    """An atomic file and how it is written.
+
+    Attributes:
+        path: where it lies.
+        separator: the one character between two fields.
+        encoding: of its text.
+    """
+
+    path: Path
+    separator: str = "\t"
+    encoding: str = "utf-8"
+
+    def header(self) -> dict[str, str]:
+        """Type of each field, in the file's order.
+
+        Raises:
+            UsageError: if the file is empty, is not text of its encoding, has Windows line ends or a byte-order mark,
+                or if a field has no type, an unknown one, or the name of another.
+        """
+        if len(self.separator) != 1:
+            raise UsageError(f"field_separator must be one character, not {self.separator!r}")
+        try:
+            with self.path.open(encoding=self.encoding, newline="") as lines:
+                line = lines.readline()
+        except UnicodeDecodeError:
+            raise UsageError(self._undecodable()) from None
+        except LookupError:
+            raise UsageError(f"encoding: {self.encoding!r} is not known; utf-8 is, for instance") from None
+        if not line.strip(f"{_BOM}\r\n "):
+            raise UsageError(
+                f"{self.path}: it is empty; its first line must name the fields with their types, such as {_EXAMPLE}"
+            )
+        if line.startswith(_BOM):
+            raise UsageError(f"{self.path}, line 1: it begins with a byte-order mark; save it as UTF-8 without one")
+        if line.endswith("\r\n"):
+            raise UsageError(
+                f"{self.path}, line 1: it has Windows line ends; save it with line ends of one character (\\n)"
+            )
+        fields: dict[str, str] = {}
+        for text in line.rstrip("\n").split(self.separator):
+            name, colon, kind = text.partition(":")
+            if not colon or not name:
+                raise UsageError(
+                    f"{self.path}, line 1: the field {text!r} has no type; write a name and one of "
+                    f"{', '.join(TYPES)}, such as {_EXAMPLE}, with {self.separator!r} between them"
+                )
+            if kind not in TYPES:
+                raise UsageError(
+                    f"{self.path}, line 1: the type {kind!r} of the field {name!r} must be one of {', '.join(TYPES)}"
+                )
+            if name in fields:
+                raise UsageError(f"{self.path}, line 1: the field {name!r} is there twice; a name may stand once")
+            fields[name] = kind
+        return fields
+
+    def read(
+        self, fields: Iterable[str], time_field: str | None = None, time_unit: str = "auto"
+    ) -> tuple[pd.DataFrame, str | None]:
+        """The chosen fields of all rows.
+
+        Args:
+            fields: names of the fields.
+            time_field: the one among them that holds times.
+            time_unit: unit of the times, as in :func:`check_times`.
+
+        Returns:
+            A frame and the unit of the times.  Tokens are a ``Categorical``, floats float64, sequences text;
+            missing values are as pandas reads them.  Times are int64 or float64, and never missing.
+
+        Raises:
+            UsageError: naming file and line, for a row of too few or too many fields, a value that is no number,
+                a time that cannot be one, or text that is not of the encoding.
+        """
+        header = self.header()
+        wanted = [name for name in header if name in set(fields)]
+        kinds = {name: _arrow_type(header[name]) for name in wanted}
+        if time_field not in wanted:
+            columns = self._columns(header, kinds)
+        else:
+            first = self._first_value(time_field)
+            dates = pa.dictionary(pa.int32(), pa.string())
+            kinds[time_field] = pa.float64() if _is_number(first) or not first else dates
+            whole = bool(_WHOLE.fullmatch(first))
+            columns = self._columns(header, {**kinds, time_field: pa.int64()}, soft=True) if whole else {}
+            columns = columns or self._columns(header, kinds)  # whole numbers at first, fractions further down
+        frame: dict[str, Any] = {}
+        unit = None
+        for name in wanted:
+            column = columns.pop(name)
+            if name == time_field:
+                times = self._times(column, time_unit)
+                frame[name], unit = times.values, times.unit
+            elif header[name] == "token":
+                frame[name] = pd.Categorical.from_codes(column.values, column.unify())
+            else:
+                frame[name] = column.values
+        return pd.DataFrame(frame, copy=False), unit
+
+    def line_of(self, row: int) -> int:
+        """The number of the line that holds row ``row`` (from 0); empty lines hold none."""
+        return self.lines_of([row])[0][0]
+
+    def lines_of(self, rows: Iterable[int]) -> list[tuple[int, str]]:
+        """Number and text of the lines that hold these rows, in the order of the file."""
+        asked, found, row = set(rows), [], -2
+        with self.path.open(encoding=self.encoding, errors="replace") as lines:
+            for number, line in enumerate(lines, 1):
+                row += bool(line.strip("\r\n"))
+                if row in asked and line.strip("\r\n"):
+                    found.append((number, line.rstrip("\r\n")))
+                    if len(found) == len(asked):
+                        break
+        return found
+
+    def repeated_line(self, field: str, tokens: set[str]) -> tuple[int, int] | None:
+        """Numbers of the first line that is there twice, among those with one of these tokens in ``field``."""
+        index = list(self.header()).index(field)
+        seen: dict[str, int] = {}
+        with self.path.open(encoding=self.encoding) as lines:
+            for number, line in enumerate(lines, 1):
+                line = line.rstrip("\r\n")
+                values = line.split(self.separator)
+                if number > 1 and index < len(values) and values[index] in tokens:
+                    if line in seen:
+                        return seen[line], number
+                    seen[line] = number
+        return None
+
+    def _first_value(self, field: str) -> str:
+        index = list(self.header()).index(field)
+        with self.path.open(encoding=self.encoding, errors="replace") as lines:
+            next(lines)
+            for line in lines:
+                values = line.rstrip("\r\n").split(self.separator)
+                if line.strip() and index < len(values):
+                    return values[index].strip('"')
+        return ""
+
+    def _columns(self, header: dict[str, str], kinds: dict[str, Any], soft: bool = False) -> dict[str, _Column]:
+        """Each column as it is in the file; nothing if ``soft`` and a value is not of its type."""
+        rows = self._lines()
+        columns = {name: _Column(kind, rows) for name, kind in kinds.items()}
+        read = pc.ReadOptions(
+            column_names=list(header),
+            skip_rows=1,
+            # Small blocks need little memory beside the result, large ones give fewer words to unify.
+            block_size=min(max(self.path.stat().st_size // 128, 1 << 18), 1 << 23),
+            use_threads=False,
+            encoding=_arrow_name(self.encoding),
+        )
+        convert = pc.ConvertOptions(
+            column_types=kinds, include_columns=list(kinds), null_values=_missing(), strings_can_be_null=True
+        )
+        try:
+            parse = pc.ParseOptions(delimiter=self.separator)
+            with pc.open_csv(self.path, read, parse, convert, memory_pool=pa.system_memory_pool()) as batches:
+                for batch in batches:
+                    for name, column in columns.items():
+                        column.append(batch.column(name))
+        except pa.ArrowInvalid as error:
+            if soft and "conversion error" in str(error):
+                return {}
+            if "Empty CSV" not in str(error):
+                raise UsageError(self._fault(header, kinds, error)) from error
+        del batches
+        _give_back()
+        return columns
+
+    def _lines(self) -> int:
+        """A number of lines that the file does not exceed."""
+        with self.path.open("rb") as stream:
+            return 1 + sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
+
+    def _times(self, column: _Column, unit: str) -> Times:
+        try:
+            if column.is_coded:
+                texts, codes = column.unify(), column.values
+                if (codes < 0).any():
+                    raise TimeFault(int((codes < 0).argmax()), "the time is missing")
+                return parse_dates(texts, codes)
+            return check_times(column.values, unit)
+        except TimeFault as fault:
+            raise UsageError(
+                f"{self.path}, line {self.line_of(fault.row)}: {fault.complaint}; a time is a number from 0 on "
+                "or an ISO date, from 1970 to 2100"
+            ) from None
+
+    def _fault(self, header: dict[str, str], kinds: dict[str, Any], error: Exception) -> str:
+        """The sentence for the first line that cannot be read; it is looked for line by line."""
+        try:
+            with self.path.open(encoding=self.encoding, newline="\n") as lines:
+                for number, line in enumerate(lines, 1):
+                    values = line.rstrip("\r\n").split(self.separator)
+                    if number == 1 or values == [""]:
+                        continue
+                    if len(values) != len(header):
+                        fields = self.separator.join(header)
+                        return (
+                            f"{self.path}, line {number}: it has {len(values)} fields, and the header names "
+                            f"{len(header)} ({fields!r})"
+                        )
+                    for name, value in zip(header, values, strict=True):
+                        floats = name in kinds and pa.types.is_floating(kinds[name])
+                        if floats and value not in _missing() and not _is_number(value):
+                            return f"{self.path}, line {number}: {value!r} in the field {name!r} is not a number"
+        except UnicodeDecodeError:
+            return self._undecodable()
+        return f"{self.path}: {' '.join(str(error).split())}"
+
+    def _undecodable(self) -> str:
+        faulty = 1
+        with self.path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    line.decode(self.encoding)
+                except UnicodeDecodeError:
+                    faulty = number
+                    break
+        return f"{self.path}, line {faulty}: it is not {self.encoding} text; name its encoding with --encoding"
+
+
+def _arrow_type(kind: str) -> Any:
+    return {"token": pa.dictionary(pa.int32(), pa.string()), "float": pa.float64()}.get(kind, pa.string())
+
+
+def _arrow_name(encoding: str) -> str:
+    return "utf8" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
+
+
+def _give_back() -> None:
+    """Return what Arrow has freed to the system; what is kept would count beside the result."""
+    for pool in {pa.system_memory_pool(), pa.default_memory_pool()}:
+        pool.release_unused()
+
+
+@cache
+def _missing() -> list[str]:
+    """The words that pandas, and with it RecBole, reads as a missing value."""
+    words = ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"]
+    words += ["NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+    read = pd.read_csv(StringIO("word,\n" + "".join(f"{word},\n" for word in words)), dtype=str, engine="python")
+    return [word for word, gone in zip(words, read["word"].isna(), strict=True) if gone]
