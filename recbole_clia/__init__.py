@@ -9,6 +9,7 @@ from .version import __version__ as __version__
 
 host.activate()
 
+from .converters.frames import from_pandas  # noqa: E402
 from .losses import BPRLoss, InterestContrastiveLoss  # noqa: E402
 from .models.clia import CLIA  # noqa: E402
 from .nn.proxies import long_term_proxy, short_term_proxy  # noqa: E402
@@ -19,6 +20,7 @@ __all__ = [
     "CLIA",
     "BPRLoss",
     "InterestContrastiveLoss",
+    "from_pandas",
     "load_model",
     "long_term_proxy",
     "run",

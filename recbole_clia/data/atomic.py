@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as compute
 import pyarrow.csv as pc
 from numpy.typing import NDArray
 
@@ -36,6 +37,8 @@ class _Column:
         dtype = np.int32 if self.is_coded else object if pa.types.is_string(kind) else kind.to_pandas_dtype()
         self._room = np.empty(most, dtype=dtype)
         self._end = 0
+        self._known = pa.array([], pa.string())  # the words of all blocks but the last ones
+        self._begin = 0  # of the last ones
         self._ends: list[int] = []
         self._words: list[pa.Array] = []
 
@@ -50,27 +53,34 @@ class _Column:
             self._room[self._end : end] = codes.to_numpy()
             self._words.append(block.dictionary)
             self._ends.append(end)
+            if sum(map(len, self._words)) > max(len(self._known), 1 << 13):
+                self._merge()
         elif block.null_count and self._room.dtype.kind == "i":
             raise pa.ArrowInvalid("conversion error: a whole number is missing")
         else:
             self._room[self._end : end] = block.to_numpy(zero_copy_only=False)
         self._end = end
 
+    def _merge(self) -> None:
+        """Let the codes of the last blocks count into the words of all."""
+        words = pa.concat_arrays([self._known, *self._words], memory_pool=pa.system_memory_pool())
+        encoded = compute.dictionary_encode(words, memory_pool=pa.system_memory_pool())  # known words keep their codes
+        numbers = encoded.indices.to_numpy().astype(np.int32)
+        first = len(self._known)
+        for words, end in zip(self._words, self._ends, strict=True):
+            of_all = np.append(numbers[first : first + len(words)], np.int32(-1))  # the last is for a missing value
+            self._room[self._begin : end] = of_all[self._room[self._begin : end]]
+            self._begin, first = end, first + len(words)
+        self._known = encoded.dictionary
+        self._words, self._ends = [], []
+
     def unify(self) -> pd.Index:
         """All words, each once; the codes count into them from now on, -1 for a missing value."""
-        if not self._words:
-            return pd.Index([], dtype=object)
-        encoded = pa.chunked_array(self._words, pa.string()).dictionary_encode()
-        self._words = []
-        begin = 0
-        for chunk, end in zip(encoded.chunks, self._ends, strict=True):
-            of_all = np.append(chunk.indices.to_numpy(), -1).astype(np.int32)  # the last is for a missing value
-            self._room[begin:end] = of_all[self._room[begin:end]]
-            begin = end
-        words = pd.Index(encoded.chunk(0).dictionary.to_numpy(zero_copy_only=False), dtype=object)
-        del encoded, chunk
-        _give_back()
-        return words
+        if self._words:
+            self._merge()
+        words, self._known = self._known.to_numpy(zero_copy_only=False), pa.array([], pa.string())
+        give_back()
+        return pd.Index(words, dtype=object)
 
 
 @dataclass(frozen=True)
@@ -221,16 +231,16 @@ class AtomicFile:
             column_names=list(header),
             skip_rows=1,
             # Small blocks need little memory beside the result, large ones give fewer words to unify.
-            block_size=min(max(self.path.stat().st_size // 128, 1 << 18), 1 << 23),
+            block_size=min(max(self.path.stat().st_size // 1024, 1 << 16), 1 << 23),
             use_threads=False,
             encoding=_arrow_name(self.encoding),
         )
         convert = pc.ConvertOptions(
-            column_types=kinds, include_columns=list(kinds), null_values=_missing(), strings_can_be_null=True
+            column_types=kinds, include_columns=list(kinds), null_values=missing_words(), strings_can_be_null=True
         )
         try:
-            parse = pc.ParseOptions(delimiter=self.separator)
-            with pc.open_csv(self.path, read, parse, convert, memory_pool=pa.system_memory_pool()) as batches:
+            parse, pool = pc.ParseOptions(delimiter=self.separator), pa.system_memory_pool()
+            with self.path.open("rb") as stream, pc.open_csv(stream, read, parse, convert, memory_pool=pool) as batches:
                 for batch in batches:
                     for name, column in columns.items():
                         column.append(batch.column(name))
@@ -240,7 +250,7 @@ class AtomicFile:
             if "Empty CSV" not in str(error):
                 raise UsageError(self._fault(header, kinds, error)) from error
         del batches
-        _give_back()
+        give_back()
         return columns
 
     def _lines(self) -> int:
@@ -278,7 +288,7 @@ class AtomicFile:
                         )
                     for name, value in zip(header, values, strict=True):
                         floats = name in kinds and pa.types.is_floating(kinds[name])
-                        if floats and value not in _missing() and not _is_number(value):
+                        if floats and value not in missing_words() and not _is_number(value):
                             return f"{self.path}, line {number}: {value!r} in the field {name!r} is not a number"
         except UnicodeDecodeError:
             return self._undecodable()
@@ -312,14 +322,14 @@ def _is_number(text: str) -> bool:
     return "_" not in text
 
 
-def _give_back() -> None:
-    """Return what Arrow has freed to the system; what is kept would count beside the result."""
+def give_back() -> None:
+    """Return memory that has been freed to the system, as far as Arrow can; kept, it would count beside the result."""
     for pool in {pa.system_memory_pool(), pa.default_memory_pool()}:
         pool.release_unused()
 
 
 @cache
-def _missing() -> list[str]:
+def missing_words() -> list[str]:
     """The words that pandas, and with it RecBole, reads as a missing value."""
     words = ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"]
     words += ["NA", "NULL", "NaN", "None", "n/a", "nan", "null"]

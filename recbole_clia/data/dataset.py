@@ -16,6 +16,7 @@ from recbole.utils.argument_list import dataset_arguments
 
 from ..errors import UsageError
 from . import splitting
+from .atomic import give_back
 from .cache import Cache, Stored
 from .loading import ColumnDataset, TokenIds
 from .log import Log, Rows
@@ -66,7 +67,9 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
                 raise UsageError(f"load_col: its 'inter' must hold {self.time_field!r} (TIME_FIELD)")
             self._init_alias()
             self._data_processing()
+            give_back()
             self._make_log()
+            give_back()
             self.check_size()
             if cache:
                 cache.save(self._to_store())
@@ -118,7 +121,7 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
 
     def _keep_log(self, columns: dict[str, torch.Tensor], start: torch.Tensor) -> None:
         self.log = Log(columns, start, self.uid_field, self.iid_field, self.time_field)
-        self.inter_feat = Rows(self.log, torch.arange(len(self.log), dtype=torch.int32))
+        self.inter_feat = Rows(self.log)
 
     def _number_of_each(self, field: str) -> np.ndarray:
         rows = self.inter_feat

@@ -44,6 +44,10 @@ class Log:
         """Number of interactions before each position, at most ``longest``."""
         return (position - self.begin(position)).clamp(max=longest)
 
+    def positions(self) -> Tensor:
+        """Positions of all interactions, in 32 bits where that suffices."""
+        return torch.arange(len(self), dtype=torch.int32 if len(self) < 2**31 else torch.int64)
+
     def targets(self) -> Tensor:
         """Positions of all interactions but each user's first."""
         return torch.from_numpy(_runs(*self.target_runs()))
@@ -100,7 +104,7 @@ class Rows(Interaction):  # type: ignore[misc]
 
     Args:
         log: the log.
-        position: ``[T]`` positions in the log; all that have a history, if not given.
+        position: ``[T]`` positions in the log; if not given all, or with a width all that have a history.
         width: items of the padded histories, or 0 for rows without history.
         lists: the name of the history of each column.
         length_field: the name of the length of the histories.
@@ -124,7 +128,7 @@ class Rows(Interaction):  # type: ignore[misc]
     def position(self) -> Tensor:
         """``[T]`` position in the log of each row."""
         if self._position is None:
-            self._position = self.log.targets()
+            self._position = self.log.targets() if self.width else self.log.positions()
         if self.sorted_by_time:
             time = self.log.columns[self.log.time_field][self._position]
             self._position = self._position[time.argsort(stable=True)]
@@ -135,7 +139,7 @@ class Rows(Interaction):  # type: ignore[misc]
     def grouped(self) -> tuple[Tensor, np.ndarray]:
         """Positions by user in order of each user's first row, and the number of rows of each."""
         time, user = (self.log.columns[name] for name in (self.log.time_field, self.log.user_field))
-        if self._position is None and self.sorted_by_time:
+        if self._position is None and self.sorted_by_time and self.width:
             # As sorting them all and grouping them would give, at the cost of the users.
             first, size = self.log.target_runs()
             order = time[torch.from_numpy(first)].argsort(stable=True).numpy()
@@ -150,7 +154,9 @@ class Rows(Interaction):  # type: ignore[misc]
 
     @property
     def length(self) -> int:
-        return int(self.log.target_runs()[1].sum()) if self._position is None else len(self._position)
+        if self._position is not None:
+            return len(self._position)
+        return int(self.log.target_runs()[1].sum()) if self.width else len(self.log)
 
     @property
     def interaction(self) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 
 ROWS_AT_ONCE = 1 << 17
-ROWS_SORTED_AT_ONCE = 1 << 20
+ROWS_SORTED_AT_ONCE = 1 << 18
 
 
 def order_by_user_and_time(user: NDArray[Any], time: NDArray[Any], users: int) -> NDArray[Any]:

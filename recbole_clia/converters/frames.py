@@ -1,0 +1,150 @@
+"""A pandas DataFrame becomes an atomic file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ..data.atomic import missing_words
+from ..data.times import TimeFault, check_times
+from ..errors import UsageError
+from .writer import AtomicWriter
+
+ROWS_AT_ONCE = 1 << 20
+_PER_UNIT = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # nanoseconds
+
+
+def from_pandas(
+    df: pd.DataFrame,
+    user: str = "user_id",
+    item: str = "item_id",
+    time: str = "timestamp",
+    name: str = "frame",
+    folder: str | Path = "dataset",
+    extra: Sequence[str] = (),
+    items: pd.DataFrame | None = None,
+    replace: bool = False,
+) -> str:
+    """Write a DataFrame as a dataset that any RecBole model trains on.
+
+    ::
+
+        run("CLIA", from_pandas(pd.read_csv("orders.csv"), user="customer", item="product", time="ordered_at"))
+
+    Args:
+        df: one interaction a row, in any order; rows of a user at the same time keep this order.
+        user, item, time: its columns.  Times are numbers, dates of pandas, or text of ISO dates;
+            they are written to the resolution that they have.
+        name: of the dataset.
+        folder: where datasets lie; another one than ``dataset`` is RecBole's ``data_path``.
+        extra: further columns to keep, numbers as ``float`` and all else as ``token``.
+        items: features of items, one item a row, with the column ``item`` among others.
+        replace: whether a dataset of that name is replaced.
+
+    Returns:
+        The dataset's name, for :func:`recbole_clia.run`.  Its files are ``folder/name/name.inter`` and, with
+        ``items``, ``name.item``; their fields are ``user_id``, ``item_id``, the extra ones and ``timestamp``.
+
+    Raises:
+        UsageError: if a column or a value is missing, a time cannot be one, an id cannot be written, or the
+            dataset is already there.
+    """
+    if not name or name != Path(name).name:
+        raise UsageError(f"from_pandas: name must be a plain word, not {name!r}")
+    target = Path(folder) / name / f"{name}.inter"
+    if target.exists() and not replace:
+        raise UsageError(f"from_pandas: {target} is already there; choose another name, or set replace=True")
+    renamed = {user: "user_id", item: "item_id", **{field: field for field in extra}, time: "timestamp"}
+    if len(renamed) < 3 + len(extra):
+        raise UsageError("from_pandas: user, item, time and extra must name different columns")
+    columns = _columns(df, renamed, "df")
+    if items is not None:
+        features = _columns(items, {item: "item_id", **{c: str(c) for c in items.columns if c != item}}, "items")
+    with AtomicWriter(target, {field: kind for field, (kind, _) in columns.items()}) as writer:
+        _write(writer, columns, len(df))
+    if items is not None:
+        kinds = {field: kind for field, (kind, _) in features.items()}
+        with AtomicWriter(target.with_suffix(".item"), kinds, distinct="item_id") as writer:
+            _write(writer, features, len(items))
+    elif replace:
+        target.with_suffix(".item").unlink(missing_ok=True)
+    return name
+
+
+def _columns(frame: pd.DataFrame, renamed: Mapping[str, str], what: str) -> dict[str, tuple[str, Any]]:
+    """Type and values of each field to be written."""
+    if len(frame) == 0:
+        raise UsageError(f"from_pandas: {what} has no rows")
+    found: dict[str, tuple[str, Any]] = {}
+    for column, field in renamed.items():
+        if column not in frame:
+            raise UsageError(
+                f"from_pandas: {what} has no column {column!r}; its columns are {', '.join(map(str, frame.columns))}"
+            )
+        values = frame[column]
+        if isinstance(values, pd.DataFrame):
+            raise UsageError(f"from_pandas: {what} has several columns {column!r}; a name may stand once")
+        if field == "timestamp":
+            found[field] = "float", _times(values, column)
+        elif field in ("user_id", "item_id"):
+            found[field] = "token", _ids(values, column)
+        elif pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+            found[field] = "float", pa.array(values.astype(np.float64), from_pandas=True)
+        else:
+            found[field] = "token", pa.array(values.astype(str).where(values.notna(), None), pa.string())
+    return found
+
+
+def _ids(values: pd.Series, column: str) -> pa.Array:
+    def refuse(faulty: Any, complaint: str) -> None:
+        if faulty.any():
+            row = int(np.asarray(faulty).argmax())
+            raise UsageError(f"from_pandas: the column {column!r}, row {row}: {complaint.format(values.iloc[row])}")
+
+    refuse(values.isna(), "an id is missing; each row must have one")
+    if pd.api.types.is_float_dtype(values):
+        refuse(values != values.round(), "the id {} is no whole number; use whole numbers or text")
+        values = values.astype(np.int64)
+    distinct = pd.Series(values.unique()).astype(str)
+    bad = distinct.str.contains('[\t\r\n"]') | distinct.isin(missing_words())
+    if bad.any():
+        refuse(
+            values.astype(str).isin(distinct[bad]),
+            "the id {!r} cannot be written; rename it (no tab, no quote, not NA)",
+        )
+    return pa.array(values.astype(str), pa.string())
+
+
+def _times(values: pd.Series, column: str) -> pa.Array:
+    if not pd.api.types.is_numeric_dtype(values):
+        try:
+            moments = pd.to_datetime(values, utc=True)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"from_pandas: the column {column!r} holds no times: {error}") from error
+        if moments.isna().any():
+            row = int(moments.isna().to_numpy().argmax())
+            raise UsageError(f"from_pandas: the column {column!r}, row {row}: the time is missing")
+        nanoseconds = moments.dt.tz_localize(None).to_numpy().astype("datetime64[ns]").astype(np.int64)
+        unit = next(unit for unit, size in _PER_UNIT.items() if (nanoseconds % size == 0).all())
+        numbers = nanoseconds // _PER_UNIT[unit]
+    else:
+        unit, numbers = "auto", values.to_numpy()
+        numbers = numbers.astype(np.float64 if numbers.dtype.kind == "f" else np.int64)
+    try:
+        return pa.array(check_times(numbers, unit if unit != "auto" else "step").values)
+    except TimeFault as fault:
+        raise UsageError(
+            f"from_pandas: the column {column!r}, row {fault.row}: {fault.complaint}; a time is a number from 0 on "
+            "or a date from 1970 to 2100"
+        ) from None
+
+
+def _write(writer: AtomicWriter, columns: Mapping[str, tuple[str, Any]], rows: int) -> None:
+    table = pa.table({field: values for field, (_, values) in columns.items()})
+    for begin in range(0, rows, ROWS_AT_ONCE):
+        writer.write(table.slice(begin, ROWS_AT_ONCE))
