@@ -54,8 +54,9 @@ def packed_class(model: str) -> type:
     return Packed
 
 
-def run_built_in(model: str, settings: dict[str, Any]) -> dict[str, Any]:
-    config = PluginConfig(model, "ml-100k", config_dict=settings)
+def run_built_in(model: str, dataset: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Train RecBole's class on windows to the early stop, and evaluate its best state."""
+    config = PluginConfig(model, dataset, config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
     train, valid, test = LogDataset(config).build()
@@ -83,7 +84,7 @@ def main() -> None:
             if name in runs:
                 continue
             settings = {"seed": seed, "valid_metric": "NDCG@10", "state": "ERROR", "show_progress": False}
-            result = run(model, config_dict=settings) if model == "CLIA" else run_built_in(model, settings)
+            result = run(model, config_dict=settings) if model == "CLIA" else run_built_in(model, "ml-100k", settings)
             runs[name] = {
                 part: {metric: float(result[part][metric]) for metric in METRICS}
                 for part in ("best_valid_result", "test_result")

@@ -32,7 +32,9 @@ class Contender:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"packed": self.form == "packed"} if self.form in ("packed", "rows") else {}
+        if self.form in ("packed", "rows"):
+            return {"packed": self.form == "packed"}
+        return {"exact_time": False, "lazy_augmentation": False}  # RecBole's own data, too
 
     def __str__(self) -> str:
         forms = {
