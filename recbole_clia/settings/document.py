@@ -15,16 +15,18 @@ Made from the property files by `python -m recbole_clia.settings.document > docs
 
 A property is set as `--key=value` on the command line, in a yaml file (`--config_files`), or in a
 dictionary (`run(config_dict=...)`). RecBole's own properties (`learning_rate`, `epochs`, `topk`, ...) hold beside
-these; they are documented by RecBole.
+these; they are documented by RecBole. The settings of a dataset stand in `properties/dataset/NAME.yaml`.
 """
 
 
 def properties_page() -> str:
     """The whole page, as Markdown."""
     parts = [HEAD]
-    for path in sorted((PROPERTIES_DIR / "model").glob("*.yaml")):
+    titles = {PROPERTIES_DIR / "data.yaml": "Data, for every model that this package runs"}
+    titles.update({path: path.stem for path in sorted((PROPERTIES_DIR / "model").glob("*.yaml"))})
+    for path, title in titles.items():
         rows = [_row(prop) for prop in read_properties(path).values()]
-        parts.append(f"## {path.stem}\n")
+        parts.append(f"## {title}\n")
         parts.append(
             tabulate(rows, ["property", "type", "default", "range", "meaning"], "github", disable_numparse=True)
         )

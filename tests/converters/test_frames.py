@@ -102,3 +102,16 @@ def test_a_frame_is_trained_on(workplace: Path) -> None:
     assert run("CLIA", name, config_dict=settings)["test_result"]
     header, unit = AtomicFile(Path("dataset/mine/mine.inter")).header(), "step"
     assert AtomicFile(Path("dataset/mine/mine.inter")).read(header, "timestamp")[1] == unit
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_five_lines_of_the_readme(workplace: Path, kind: str) -> None:
+    rows = pd.DataFrame(random_rows(3), columns=["customer", "product", "ordered_at"])
+    getattr(rows, f"to_{kind}")(f"orders.{kind}", index=False)
+    log = getattr(pd, f"read_{kind}")(f"orders.{kind}")
+    from_pandas(log, user="customer", item="product", time="ordered_at", name="shop")
+    read, _ = AtomicFile(Path("dataset/shop/shop.inter")).read(["user_id", "item_id", "timestamp"], "timestamp")
+    want = rows.astype({"customer": str, "product": str})
+    assert read["user_id"].tolist() == want["customer"].tolist()
+    assert read["item_id"].tolist() == want["product"].tolist()
+    assert read["timestamp"].tolist() == want["ordered_at"].tolist()
