@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from .times import TimeFault, Times, check_times, parse_dates
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 _EXAMPLE = "user_id:token, item_id:token and timestamp:float"
-_WHOLE = re.compile(r"[-+]?\d{1,18}")
+_WHOLE = re.compile(r"[-+]?\d{1,19}")  # nanoseconds since 1970 have 19 digits
 _BOM = "\ufeff"
 
 
@@ -113,6 +114,8 @@ class AtomicFile:
             raise UsageError(self._undecodable()) from None
         except LookupError:
             raise UsageError(f"encoding: {self.encoding!r} is not known; utf-8 is, for instance") from None
+        except OSError as error:
+            raise UsageError(f"{self.path}: it cannot be read: {error.strerror}") from None
         if not line.strip(f"{_BOM}\r\n "):
             raise UsageError(
                 f"{self.path}: it is empty; its first line must name the fields with their types, such as {_EXAMPLE}"
@@ -132,8 +135,10 @@ class AtomicFile:
                     f"{', '.join(TYPES)}, such as {_EXAMPLE}, with {self.separator!r} between them"
                 )
             if kind not in TYPES:
+                hint = f"; {self.separator!r} separates two fields, see field_separator" if ":" in kind else ""
                 raise UsageError(
-                    f"{self.path}, line 1: the type {kind!r} of the field {name!r} must be one of {', '.join(TYPES)}"
+                    f"{self.path}, line 1: the type {kind!r} of the field {name!r} must be one of "
+                    f"{', '.join(TYPES)}{hint}"
                 )
             if name in fields:
                 raise UsageError(f"{self.path}, line 1: the field {name!r} is there twice; a name may stand once")
@@ -199,39 +204,55 @@ class AtomicFile:
                         break
         return found
 
-    def repeated_line(self, field: str, tokens: set[str]) -> tuple[int, int] | None:
-        """Numbers of the first line that is there twice, among those with one of these tokens in ``field``."""
-        index = list(self.header()).index(field)
-        seen: dict[str, int] = {}
-        with self.path.open(encoding=self.encoding) as lines:
+    def repeated_line(self, field: str, tokens: set[str], fields: Iterable[str]) -> tuple[int, int] | None:
+        """Numbers of the first two lines that are equal in these fields, with one of these tokens in ``field``."""
+        header = self.header()
+        places = {name: place for place, name in enumerate(header) if name == field or name in set(fields)}
+        seen: dict[tuple[float | str, ...], int] = {}
+        with self.path.open(encoding=self.encoding, errors="replace") as lines:
             for number, line in enumerate(lines, 1):
-                line = line.rstrip("\r\n")
-                values = line.split(self.separator)
-                if number > 1 and index < len(values) and values[index] in tokens:
-                    if line in seen:
-                        return seen[line], number
-                    seen[line] = number
+                values = self._values(line)
+                if number > 1 and len(values) == len(header) and values[places[field]] in tokens:
+                    key = tuple(_comparable(values[place], header[name]) for name, place in places.items())
+                    if key in seen:
+                        return seen[key], number
+                    seen[key] = number
         return None
+
+    def _values(self, line: str) -> list[str]:
+        """The fields of a line, without the quotes about them."""
+        line = line.rstrip("\r\n")
+        if '"' in line:
+            try:
+                return next(csv.reader([line], delimiter=self.separator))
+            except csv.Error:  # a value of more than 128 KiB
+                pass
+        return line.split(self.separator)
 
     def _first_value(self, field: str) -> str:
         index = list(self.header()).index(field)
         with self.path.open(encoding=self.encoding, errors="replace") as lines:
             next(lines)
             for line in lines:
-                values = line.rstrip("\r\n").split(self.separator)
+                values = self._values(line)
                 if line.strip() and index < len(values):
-                    return values[index].strip('"')
+                    return values[index]
         return ""
 
-    def _columns(self, header: dict[str, str], kinds: dict[str, Any], soft: bool = False) -> dict[str, _Column]:
+    def _columns(
+        self, header: dict[str, str], kinds: dict[str, Any], soft: bool = False, block_size: int = 0
+    ) -> dict[str, _Column]:
         """Each column as it is in the file; nothing if ``soft`` and a value is not of its type."""
         rows = self._lines()
         columns = {name: _Column(kind, rows) for name, kind in kinds.items()}
+        if rows == 1:  # the header alone
+            return columns
+        # Small blocks need little memory beside the result, large ones give fewer words to unify.
+        block_size = block_size or min(max(self.path.stat().st_size // 1024, 1 << 16), 1 << 23)
         read = pc.ReadOptions(
             column_names=list(header),
             skip_rows=1,
-            # Small blocks need little memory beside the result, large ones give fewer words to unify.
-            block_size=min(max(self.path.stat().st_size // 1024, 1 << 16), 1 << 23),
+            block_size=block_size,
             use_threads=False,
             encoding=_arrow_name(self.encoding),
         )
@@ -247,6 +268,8 @@ class AtomicFile:
         except pa.ArrowInvalid as error:
             if soft and "conversion error" in str(error):
                 return {}
+            if "straddling" in str(error) and block_size < self.path.stat().st_size:  # a line is longer than two blocks
+                return self._columns(header, kinds, soft, block_size << 4)
             if "Empty CSV" not in str(error):
                 raise UsageError(self._fault(header, kinds, error)) from error
         del batches
@@ -254,9 +277,9 @@ class AtomicFile:
         return columns
 
     def _lines(self) -> int:
-        """A number of lines that the file does not exceed."""
+        """A number of lines that the file does not exceed; a carriage return ends one too."""
         with self.path.open("rb") as stream:
-            return 1 + sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
+            return 1 + sum(block.count(b"\n") + block.count(b"\r") for block in iter(lambda: stream.read(1 << 20), b""))
 
     def _times(self, column: _Column, unit: str) -> Times:
         try:
@@ -277,9 +300,11 @@ class AtomicFile:
         try:
             with self.path.open(encoding=self.encoding, newline="\n") as lines:
                 for number, line in enumerate(lines, 1):
-                    values = line.rstrip("\r\n").split(self.separator)
-                    if number == 1 or values == [""]:
+                    if number == 1 or not line.strip("\r\n"):
                         continue
+                    values = self._values(line)
+                    if "\r" in line.rstrip("\r\n"):
+                        return f"{self.path}, line {number}: it holds a carriage return; lines end with \\n alone"
                     if len(values) != len(header):
                         fields = self.separator.join(header)
                         return (
@@ -315,11 +340,18 @@ def _arrow_name(encoding: str) -> str:
 
 
 def _is_number(text: str) -> bool:
+    """Whether Arrow reads it as a number, of what Python does."""
     try:
         float(text)
     except ValueError:
         return False
-    return "_" not in text
+    return "_" not in text and text.isascii()
+
+
+def _comparable(text: str, kind: str) -> float | str:
+    if text in missing_words():
+        return ""
+    return float(text) if kind == "float" and _is_number(text) else text
 
 
 def give_back() -> None:

@@ -2,7 +2,7 @@
 
 A cache is a folder of ``.npy`` files, which hold no code, and ``manifest.json``, which is
 written last.  It is used only if the manifest names the same sources (size and time of change) and
-each array has the checksum that was written down; otherwise it is made again.
+the manifest and each array have the checksum that was written down; otherwise it is made again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 _BLOCK = 1 << 20
 
 
@@ -47,19 +47,20 @@ class Cache:
         described = {"format": FORMAT, "sources": [str(path.resolve()) for path in sources], "settings": settings}
         digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
         self.path = folder / f"{name}-{digest[:16]}"
-        self._sources = sources
-
-    def _state_of_sources(self) -> list[list[int] | None]:
-        states = [path.stat() if path.is_file() else None for path in self._sources]
-        return [s and [s.st_size, s.st_mtime_ns, s.st_ctime_ns] for s in states]
+        # As they are before they are read: what changes while they are is noticed by the next run.
+        states = [path.stat() if path.is_file() else None for path in sources]
+        self._state_of_sources = [s and [s.st_size, s.st_mtime_ns, s.st_ctime_ns] for s in states]
 
     def load(self) -> Stored | None:
         """What was stored, its arrays mapped and writable in memory only; ``None`` if it has to be made."""
-        if not self.path.exists():
-            return None
         try:
-            manifest = json.loads((self.path / "manifest.json").read_text())
-            if manifest["sources"] != self._state_of_sources():
+            if not self.path.exists():
+                return None
+            written = json.loads((self.path / "manifest.json").read_text())
+            manifest = written["manifest"]
+            if zlib.crc32(json.dumps(manifest).encode()) != written["crc32"]:
+                raise ValueError("manifest.json has changed")
+            if manifest["sources"] != self._state_of_sources:
                 getLogger().info(f"the cache {self.path} is older than its files; it is made again")
                 return None
             arrays = {}
@@ -76,7 +77,6 @@ class Cache:
     def save(self, stored: Stored) -> None:
         """Store it, in place of what was there; where nothing can be written it is left."""
         part = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
-        sources = self._state_of_sources()
         try:
             part.mkdir(parents=True)
             entries = {}
@@ -84,8 +84,9 @@ class Cache:
                 file = part / f"{number}.npy"
                 np.save(file, np.ascontiguousarray(array), allow_pickle=False)
                 entries[name] = {"file": file.name, "size": array.size, "crc32": _checksum(file)}
-            manifest = {"sources": sources, "facts": stored.facts, "arrays": entries}
-            (part / "manifest.json").write_text(json.dumps(manifest))
+            manifest = {"sources": self._state_of_sources, "facts": stored.facts, "arrays": entries}
+            written = {"crc32": zlib.crc32(json.dumps(manifest).encode()), "manifest": manifest}
+            (part / "manifest.json").write_text(json.dumps(written))
             if self.path.exists():
                 old = self.path.with_name(f"{self.path.name}.{os.getpid()}.old")
                 self.path.rename(old)

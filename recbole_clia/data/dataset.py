@@ -59,6 +59,9 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
         if self.benchmark_filename_list is not None:
             super()._from_scratch()
             return
+        for key in ("numerical_features", "threshold"):
+            if self.time_field in (self.config[key] or ()):
+                raise UsageError(f"{key}: {self.time_field!r} (TIME_FIELD) orders the log and stays as it is")
         cache = self._cache()
         stored = cache.load() if cache else None
         if stored is None:
@@ -138,7 +141,7 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
             return
         users = self.log.columns[self.uid_field].numpy()[repeated]
         twice = self._file(self.inter_file()).repeated_line(
-            self.uid_field, set(self.field2id_token[self.uid_field][users].tolist())
+            self.uid_field, set(self.field2id_token[self.uid_field][users].tolist()), self.log.columns
         )
         if twice is not None:
             raise UsageError(

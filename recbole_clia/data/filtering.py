@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,16 +25,21 @@ def within(numbers: NDArray[Any], intervals: Intervals) -> NDArray[np.bool_]:
 
 
 def filter_by_number(
-    user: NDArray[Any], item: NDArray[Any], user_intervals: Intervals | None, item_intervals: Intervals | None
+    user: NDArray[Any],
+    item: NDArray[Any],
+    user_intervals: Intervals | None,
+    item_intervals: Intervals | None,
+    known: Sequence[NDArray[np.bool_] | None] = (None, None),
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
     """Which interactions are left once each user and item has a number of them within its intervals.
 
     As RecBole does it: users and items out of their intervals leave at the same time, again and
-    again until all fit.
+    again until all fit.  Those with a file of their own need the lower bound of the first interval too.
 
     Args:
         user, item: ``[N]`` codes from 0.
         user_intervals, item_intervals: allowed numbers of interactions; ``None`` allows all.
+        known: boolean, of each user code and of each item code: whether it is in the file of users or items.
 
     Returns:
         boolean ``[N]``, and the codes of the users and of the items that had to leave.
@@ -42,11 +48,15 @@ def filter_by_number(
     banned: tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]] = ([], [])
     while True:
         left = np.ones(int(keep.sum()), dtype=bool)
-        for codes, intervals, out in zip((user, item), (user_intervals, item_intervals), banned, strict=True):
+        for codes, intervals, out, in_file in zip(
+            (user, item), (user_intervals, item_intervals), banned, known, strict=True
+        ):
             if intervals is None:
                 continue
             number = count_ids(codes, int(codes.max(initial=-1)) + 1)
             misfit = ~within(number, intervals)
+            if in_file is not None and intervals:
+                misfit |= in_file[: len(number)] & (number < intervals[0][1])
             if misfit.any():
                 left &= ~misfit[codes]
             out.append(np.flatnonzero(misfit & (number > 0)))

@@ -48,6 +48,7 @@ class ColumnDataset(Dataset):  # type: ignore[misc]
             return None
         file = self._file(filepath)
         header = file.header()
+        self._check_ids(file, header, source)
         chosen = [
             field
             for field in header
@@ -71,18 +72,35 @@ class ColumnDataset(Dataset):  # type: ignore[misc]
         if has_time and not self.exact_time:
             frame[self.time_field] = frame[self.time_field].astype(np.float64)
         if source == FeatureSource.INTERACTION and self.config["duplicate_rows"] == "first":
-            frame = frame.drop_duplicates(ignore_index=True)
+            frame = frame.drop_duplicates()
         for field in chosen:
             if self.field2type[field].value.endswith("seq"):
-                self._split_sequences(frame, field)
+                self._split_sequences(frame, field, file)
+        frame.index = pd.RangeIndex(len(frame))
         return frame
 
-    def _split_sequences(self, frame: pd.DataFrame, field: str) -> None:
+    def _check_ids(self, file: AtomicFile, header: dict[str, str], source: Any) -> None:
+        for field, own in ((self.uid_field, FeatureSource.USER), (self.iid_field, FeatureSource.ITEM)):
+            if source == own and field not in header:
+                raise UsageError(f"{file.path}, line 1: there is no field {field!r} among {', '.join(header)}")
+            kind = header.get(field, "token")
+            if kind != "token" and source in (own, FeatureSource.INTERACTION):
+                raise UsageError(f"{file.path}, line 1: the type of the field {field!r} must be token, not {kind}")
+
+    def _split_sequences(self, frame: pd.DataFrame, field: str, file: AtomicFile) -> None:
         """Text such as ``"3 5 8"`` as arrays, as RecBole makes them."""
         separator = self.config["seq_separator"]
         number = float if self.field2type[field] == FeatureType.FLOAT_SEQ else str
         texts = ["" if text is None else text for text in frame[field].to_numpy()]
-        values = [np.array([number(part) for part in text.split(separator) if part]) for text in texts]
+        values = []
+        for row, text in enumerate(texts):
+            try:
+                values.append(np.array([number(part) for part in text.split(separator) if part]))
+            except ValueError:
+                raise UsageError(
+                    f"{file.path}, line {file.line_of(frame.index[row])}: {text!r} in the field {field!r} must be "
+                    f"numbers with {separator!r} between them"
+                ) from None
         longest = max(map(len, values), default=0)
         limit = (self.config["seq_len"] or {}).get(field)
         self.field2seqlen[field] = longest if limit is None else min(limit, longest)
@@ -104,14 +122,20 @@ class ColumnDataset(Dataset):  # type: ignore[misc]
         super()._reset_index()
 
     def _filter_nan_user_or_item(self) -> None:
-        columns = [(self.inter_feat, field) for field in (self.uid_field, self.iid_field) if field]
-        columns += [
-            (feat, field)
-            for feat, field in ((self.user_feat, self.uid_field), (self.item_feat, self.iid_field))
-            if feat is not None
-        ]
-        if any(feat[field].isna().any() for feat, field in columns):
-            super()._filter_nan_user_or_item()
+        """Rows without a user or an item leave; where both are missing, RecBole may take other rows instead."""
+        for name, field in (
+            ("inter_feat", self.uid_field),
+            ("inter_feat", self.iid_field),
+            ("user_feat", self.uid_field),
+            ("item_feat", self.iid_field),
+        ):
+            feat = getattr(self, name, None)
+            if feat is None or field is None:
+                continue
+            missing = feat[field].isna().to_numpy()
+            if missing.any():
+                self.logger.warning(f"In {name}, {field} is missing in {missing.sum()} rows, which are left out.")
+                setattr(self, name, _rows(feat, ~missing))
 
     def _remove_duplication(self) -> None:
         keep = self.config["rm_dup_inter"]
@@ -143,7 +167,11 @@ class ColumnDataset(Dataset):  # type: ignore[misc]
         fields = (self.uid_field, self.iid_field)
         columns = [_categorical(self.inter_feat[field]) for field in fields]
         user, item = (np.asarray(column.codes) for column in columns)
-        kept, *banned = filter_by_number(user, item, *intervals)
+        known = [
+            None if feat is None else column.categories.isin(feat[field].astype(object))
+            for feat, field, column in zip((self.user_feat, self.item_feat), fields, columns, strict=True)
+        ]
+        kept, *banned = filter_by_number(user, item, intervals[0], intervals[1], known)
         if not kept.all():
             self.inter_feat = _rows(self.inter_feat, kept)
         for field, name, allowed, column, out in zip(
@@ -273,7 +301,18 @@ def _lazily(name: str) -> Any:
     return method
 
 
-for _name in ("__getitem__", "__contains__", "__iter__", "__len__", "get", "keys", "values", "items", "__eq__"):
+for _name in (
+    "__getitem__",
+    "__contains__",
+    "__iter__",
+    "__len__",
+    "get",
+    "keys",
+    "values",
+    "items",
+    "__eq__",
+    "__ne__",
+):
     setattr(TokenIds, _name, _lazily(_name))
 
 

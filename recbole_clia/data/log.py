@@ -166,14 +166,17 @@ class Rows(Interaction):  # type: ignore[misc]
     def at(self, index: Any) -> Tensor:
         """Positions of the rows ``index``."""
         if isinstance(index, (list, range, np.ndarray)):
-            index = torch.as_tensor(np.asarray(index, dtype=np.int64))
+            index = np.asarray(index)
+            index = torch.from_numpy(index if index.dtype == bool else index.astype(np.int64))
         return self.position[index]
 
     def _columns(self, position: Tensor) -> dict[str, Tensor]:
         columns = {name: self.log.column(name, position) for name in self.log.columns if name not in self.dropped}
         if self.width:
             columns[self.length_field] = self.log.history(position, self.width)
-            columns.update(self.histories(position, self.lists))
+            columns.update(self.histories(position, [name for name in self.lists if name not in self.dropped]))
+            if self.length_field in self.dropped:
+                del columns[self.length_field]
         return columns
 
     def histories(self, position: Tensor, names: Any) -> dict[str, Tensor]:
@@ -184,8 +187,8 @@ class Rows(Interaction):  # type: ignore[misc]
         return {name: values.squeeze(0) if position.dim() == 0 else values for name, values in cut.items()}
 
     def __iter__(self) -> Any:
-        names = [name for name in self.log.columns if name not in self.dropped]
-        return iter([*names, *([self.length_field, *self.lists] if self.width else [])])
+        names = [*self.log.columns, *([self.length_field, *self.lists] if self.width else [])]
+        return iter([name for name in names if name not in self.dropped])
 
     def __contains__(self, name: object) -> bool:
         return name in list(self)
@@ -215,6 +218,9 @@ class Rows(Interaction):  # type: ignore[misc]
     def __setitem__(self, name: Any, value: Any) -> None:
         raise TypeError(f"{name}: rows of a log cannot be given a new column")
 
+    def update(self, new_inter: Any) -> None:
+        self[", ".join(new_inter)] = None
+
     def __len__(self) -> int:
         return self.length
 
@@ -238,10 +244,12 @@ class Rows(Interaction):  # type: ignore[misc]
     def sort(self, by: Any, ascending: Any = True) -> None:
         """As RecBole sorts; to sort by time alone is put off until the order matters."""
         fields = [by] if isinstance(by, str) else list(by)
-        upward = [ascending] * len(fields) if isinstance(ascending, bool) else list(ascending)
+        upward = [ascending] if isinstance(ascending, bool) else list(ascending)
+        upward *= len(fields) if len(upward) == 1 else 1
         if self._position is None and fields == [self.log.time_field] and upward == [True]:
             self.sorted_by_time = True
             return
         for field, up in reversed(list(zip(fields, upward, strict=True))):
-            index = self[field].argsort(stable=True)
-            self._position = self.position[index if up else index.flip(0)]
+            key = self[field]
+            index = (key if key.dim() == 1 else key[..., 0]).argsort(descending=not up, stable=True)
+            self._position = self.position[index]

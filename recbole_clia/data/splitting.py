@@ -42,7 +42,9 @@ def by_ratio(
     total = sum(ratios)
     ratios = [ratio / total for ratio in ratios]
     distinct, kind = np.unique(size, return_inverse=True)
-    cuts = np.array([split_points(int(n), ratios) for n in distinct], dtype=np.int64).reshape(len(distinct), -1)
+    cuts = np.array([split_points(int(n), ratios) for n in distinct], dtype=np.int64).reshape(
+        len(distinct), len(ratios) - 1
+    )
     place = _places(size)
     part = (place[:, None] >= np.repeat(cuts[kind], size, axis=0)).sum(1)
     return [part == number for number in range(len(ratios))]
@@ -52,6 +54,8 @@ def by_time(size: Ints, time: NDArray[Any], ratios: Sequence[float]) -> list[Mas
     """What is later than the last ratio's quantile of all times is tested on; the rest of each group is cut in two."""
     total = sum(ratios)
     first, _, last = (ratio / total for ratio in ratios)
+    if not len(time):
+        return [np.zeros(0, dtype=bool)] * 3
     early = time <= np.percentile(time, 100 * (1 - last))
     group = np.repeat(np.arange(len(size)), size)
     early_size = np.bincount(group, weights=early, minlength=len(size)).astype(np.int64)
