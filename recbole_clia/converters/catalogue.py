@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..settings.properties import PROPERTIES_DIR
 from . import (
@@ -107,4 +108,15 @@ def describe(name: str) -> Description:
         users=users,
         items=items,
         interactions=interactions,
+    )
+
+
+def how_to_get(name: str, folder: Path) -> str:
+    """How the dataset comes to lie in ``folder``, in half a sentence."""
+    if name not in CONVERTERS:
+        return f"lay its files into {folder}"
+    about = describe(name)
+    return (
+        f"fetch its files from {about.publisher} ({about.files}), and convert them: "
+        f"recbole-clia convert {name} FILES... {folder.parent}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -107,6 +108,28 @@ class ColumnDataset(Dataset):  # type: ignore[misc]
         column = pd.Series(index=frame.index, dtype=object)
         column[:] = values if limit is None else [value[:limit] for value in values]
         frame[field] = column
+
+    def _download(self) -> None:
+        """Fetch RecBole's own copy of a dataset.
+
+        Raises:
+            UsageError: if it cannot be had.
+        """
+        try:
+            super()._download()
+        except (OSError, ValueError, RuntimeError, BadZipFile) as error:
+            # Without several processes RecBole ends by waiting for them, which fails, with the files in place.
+            if self.inter_file().is_file():
+                return
+            folder = Path(self.dataset_path)
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+            from ..converters.catalogue import how_to_get
+
+            raise UsageError(
+                f"dataset {self.dataset_name!r}: RecBole's copy could not be fetched ({error}); "
+                f"{how_to_get(self.dataset_name, folder)}"
+            ) from error
 
     def _load_inter_feat(self, token: str, dataset_path: str) -> None:
         super()._load_inter_feat(token, dataset_path)

@@ -125,23 +125,14 @@ def check_dataset(config: Config) -> None:
     if name in fetched:
         return
     if (PROPERTIES_DIR / "dataset" / f"{name}.yaml").is_file():
+        from ..converters.catalogue import how_to_get
+
         raise UsageError(f"dataset {name!r}: there is no folder {folder}; {how_to_get(name, folder)}")
     here = {path.parent.name for path in folder.parent.glob("*/*.inter")} | {"ml-100k"}
     known = {path.stem for path in (PROPERTIES_DIR / "dataset").glob("*.yaml")}
     raise UsageError(
         f"dataset {name!r} is unknown: there is no folder {folder}, and the data at hand are "
         f"{', '.join(sorted(here))}{nearest(name, here | known | set(fetched))}"
-    )
-
-
-def how_to_get(name: str, folder: Path) -> str:
-    """How a published dataset comes to lie in ``folder``."""
-    from ..converters.catalogue import describe
-
-    about = describe(name)
-    return (
-        f"fetch its files from {about.publisher} ({about.files}), and convert them: "
-        f"recbole-clia convert {name} FILES... {folder.parent}"
     )
 
 
