@@ -45,14 +45,15 @@ def main() -> None:
             result = run_built_in(arguments.model, arguments.dataset, settings)["test_result"]
             runs[f"{order} {seed}"] = {metric: float(result[metric]) for metric in METRICS}
             kept.write_text(json.dumps(runs, indent=1))
-    values = {
-        order: {metric: torch.tensor([runs[f"{order} {seed}"][metric] for seed in arguments.seeds]) for metric in METRICS}
-        for order in ORDERS
-    }
-    rows = [[order, *(f"{v.mean():.4f} ± {v.std():.4f}" for v in metrics.values())] for order, metrics in values.items()]
+
+    def values(order: str, metric: str) -> torch.Tensor:
+        return torch.tensor([runs[f"{order} {seed}"][metric] for seed in arguments.seeds], dtype=torch.float64)
+
+    cells = {order: [values(order, metric) for metric in METRICS] for order in ORDERS}
+    rows = [[order, *(f"{v.mean():.4f} ± {v.std():.4f}" for v in metrics)] for order, metrics in cells.items()]
     print(tabulate(rows, ["order", *(f"test {metric}" for metric in METRICS)], "github"))
     for metric in METRICS:
-        theirs, exact = (values[order][metric] for order in ORDERS)
+        theirs, exact = (values(order, metric) for order in ORDERS)
         p = scipy.stats.ttest_ind(exact, theirs, equal_var=False).pvalue
         print(f"exact over RecBole's, test {metric}: {100 * (exact.mean() / theirs.mean() - 1):+.1f} %, p = {p:.4f}")
 

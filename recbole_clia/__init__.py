@@ -12,12 +12,14 @@ host.activate()
 from .converters.frames import from_pandas  # noqa: E402
 from .losses import BPRLoss, InterestContrastiveLoss  # noqa: E402
 from .models.clia import CLIA  # noqa: E402
+from .models.clsr import CLSR  # noqa: E402
 from .nn.proxies import long_term_proxy, short_term_proxy  # noqa: E402
 from .running.checkpoint import load_model  # noqa: E402
 from .running.quick_start import run  # noqa: E402
 
 __all__ = [
     "CLIA",
+    "CLSR",
     "BPRLoss",
     "InterestContrastiveLoss",
     "from_pandas",

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..settings.properties import PROPERTIES_DIR
 
-MODELS = ("CLIA",)
+MODELS = ("CLIA", "CLSR")
 
 
 def register() -> None:
@@ -27,7 +27,7 @@ def register() -> None:
     from recbole.config import Config
 
     from ..data.dataset import LogDataset
-    from ..models import clia
+    from ..models import clia, clsr
     from ..running.trainer import CLIATrainer
     from ..settings.config import PluginConfig
     from .workers import run_recboles
@@ -35,10 +35,11 @@ def register() -> None:
     if getattr(recbole.trainer, "CLIATrainer", None) is CLIATrainer:
         return
     # get_model("CLIA") asks for recbole.model.sequential_recommender.clia
-    sys.modules[f"{sequential.__name__}.clia"] = clia
-    sequential.clia = clia
-    recbole.data.dataset.CLIADataset = LogDataset
-    recbole.trainer.CLIATrainer = CLIATrainer
+    for name, module in zip(MODELS, (clia, clsr), strict=True):
+        sys.modules[f"{sequential.__name__}.{name.lower()}"] = module
+        setattr(sequential, name.lower(), module)
+        setattr(recbole.data.dataset, f"{name}Dataset", LogDataset)
+        setattr(recbole.trainer, f"{name}Trainer", CLIATrainer)
     quick_start.run_recboles = run_recboles
     _offer_packed_loader(recbole.data.utils, recbole.data)
     _offer_datasets(recbole.data.dataset)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..nn.rows import chosen, take_rows
 
 KINDS = ("bpr", "triplet", "infonce")
+FORMS = ("dimension", "vector")
 
 
 class InterestContrastiveLoss(nn.Module):
@@ -28,7 +29,8 @@ class InterestContrastiveLoss(nn.Module):
     - ``bpr``: ``softplus(<a, n> - <a, p>)``;
     - ``triplet``: a hinge **per dimension** on squared differences, summed over dimensions:
       ``sum_d max(0, (a - p)_d^2 - (a - n)_d^2 + margin)``.  As in the published code, tasks 3
-      and 4 compare the same distances (interest, proxy) as tasks 1 and 2;
+      and 4 compare the same distances (interest, proxy) as tasks 1 and 2; with ``form="vector"`` the
+      hinge is on the distances summed over dimensions, as in the paper;
     - ``infonce``: softmax cross-entropy of the positive against the row's own negative and
       the positives of the other rows, on cosine similarity divided by ``temperature``.
 
@@ -36,6 +38,7 @@ class InterestContrastiveLoss(nn.Module):
         kind: ``"bpr"``, ``"triplet"`` or ``"infonce"``.
         margin: hinge margin of ``triplet``, at least 0.
         temperature: divisor of the cosine in ``infonce``, above 0.
+        form: of ``triplet``, ``"dimension"`` or ``"vector"``.
 
     Shapes:
         long_interest, short_interest, long_proxy, short_proxy: ``[..., D]``.
@@ -43,7 +46,7 @@ class InterestContrastiveLoss(nn.Module):
         returns: a scalar; exactly 0, with a live graph, when no row counts.
 
     Raises:
-        ValueError: for a wrong ``kind``, a negative ``margin`` or a ``temperature`` not above 0.
+        ValueError: for a wrong ``kind`` or ``form``, a negative ``margin`` or a ``temperature`` not above 0.
 
     Example:
         >>> import torch
@@ -53,7 +56,9 @@ class InterestContrastiveLoss(nn.Module):
         0.0
     """
 
-    def __init__(self, kind: str = "bpr", margin: float = 1.0, temperature: float = 0.1) -> None:
+    def __init__(
+        self, kind: str = "bpr", margin: float = 1.0, temperature: float = 0.1, form: str = "dimension"
+    ) -> None:
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"contrastive loss kind must be one of {', '.join(KINDS)}, not {kind!r}")
@@ -61,7 +66,10 @@ class InterestContrastiveLoss(nn.Module):
             raise ValueError(f"triplet margin must be a finite number of at least 0, not {margin!r}")
         if not (temperature > 0 and math.isfinite(temperature)):
             raise ValueError(f"temperature must be a finite number above 0, not {temperature!r}")
+        if form not in FORMS:
+            raise ValueError(f"triplet form must be one of {', '.join(FORMS)}, not {form!r}")
         self.kind = kind
+        self.form = form
         self.margin = margin
         self.temperature = temperature
 
@@ -98,6 +106,8 @@ class InterestContrastiveLoss(nn.Module):
         l_pl, l_ps = (long - p_long) ** 2, (long - p_short) ** 2  # [N, D]
         s_pl, s_ps = (short - p_long) ** 2, (short - p_short) ** 2  # [N, D]
         gaps = torch.stack([l_pl - l_ps, s_ps - s_pl, l_pl - s_pl, s_ps - l_ps])  # [4, N, D]
+        if self.form == "vector":
+            gaps = gaps.sum(-1, keepdim=True)  # [4, N, 1]
         return F.relu(gaps + self.margin).sum(-1)
 
     def _infonce(self, long: Tensor, short: Tensor, p_long: Tensor, p_short: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ class CLIATrainer(Trainer):  # type: ignore[misc]
         return losses
 
     def _checkpoint_state(self, epoch: int) -> dict[str, Any]:
-        fields = (self.config["USER_ID_FIELD"], self.config["ITEM_ID_FIELD"])
+        fields = getattr(self.model, "size_fields", (self.config["USER_ID_FIELD"], self.config["ITEM_ID_FIELD"]))
         generator = self._train_data.generator  # RecBole takes it away when it saves the loaders
         state: dict[str, Any] = super()._checkpoint_state(epoch)
         state.update(
