@@ -146,8 +146,8 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
         if twice is not None:
             raise UsageError(
                 f"{self.inter_file()}, line {twice[1]}: it repeats line {twice[0]} in all that is loaded "
-                f"({', '.join(self.log.columns)}); set duplicate_rows to 'first' to count such rows once, or to 'keep' to "
-                "count them all"
+                f"({', '.join(self.log.columns)}); set duplicate_rows to 'first' to count such rows once, "
+                "or to 'keep' to count them all"
             )
 
     def _to_store(self) -> Stored:

@@ -205,7 +205,7 @@ class ColumnDataset(Dataset):  # type: ignore[misc]
                 continue
             number = count_ids(np.asarray(column.codes)[kept], len(column.categories))
             here = column.categories.get_indexer(feat[field].astype(object))
-            too_few = np.where(here < 0, 0, number[here]) < (allowed[0][1] if allowed else -1)
+            too_few = np.append(number, 0)[here] < (allowed[0][1] if allowed else -1)  # -1 is not there
             setattr(self, name, _rows(feat, ~(too_few | np.isin(here, out))))
 
     def _remap(self, remap_list: list[tuple[pd.DataFrame, str, FeatureType]]) -> None:

@@ -135,6 +135,13 @@ def test_of_a_user_and_an_item_that_meet_again_the_first_or_last_time_stays(work
     assert sorted(notes) == ([1, 2, 5] if keep == "first" else [0, 5, 6])  # where times tie, by the file's order
 
 
+def test_a_log_without_any_user_leaves_nothing(workplace: Path) -> None:
+    made = {**write_files(workplace, 0), "user_inter_num_interval": "[2,inf)", "item_inter_num_interval": "[2,inf)"}
+    (workplace / "dataset/made/made.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\n\ti1\t5\n")
+    with pytest.raises(ValueError, match=r"is empty|no interaction"):
+        loaded(ColumnDataset, made)
+
+
 def test_filters_that_leave_nothing_are_named(workplace: Path) -> None:
     made = write_files(workplace, 0)
     with pytest.raises(

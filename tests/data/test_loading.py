@@ -63,10 +63,12 @@ def write_files(
     time = rng.integers(0, 12, rows) if ties else rng.permutation(rows) * 3
     lines = ["user_id:token\titem_id:token\trating:float\tkind:token\ttimestamp:float\ttags:token_seq\tnums:float_seq"]
     for row in range(rows):
-        user = token("u", int(rng.integers(users)), missing == "user")
-        item = token("i", int(rng.integers(items)), missing == "item")
+        user = token("u", int(rng.integers(users)), missing == "user" and row > 0)
+        item = token("i", int(rng.integers(items)), missing == "item" and row > 0)
         values = [user, item, number(), token("k", int(rng.integers(4)), True), str(time[row])]
-        lines.append("\t".join([*values, several("t", *sequences), several("0.", *sequences)]))
+        # RecBole cannot make histories if the longest sequence is in a row that is left out.
+        length = (sequences[row == 0], sequences[1])
+        lines.append("\t".join([*values, several("t", *length), several("0.", *length)]))
     (folder / "made.inter").write_text("\n".join(lines) + "\n")
     lines = ["item_id:token\tclass:token\tprice:float\tgenre:token_seq\tvector:float_seq"]
     for item in rng.permutation(items + 3)[: items + 1]:
