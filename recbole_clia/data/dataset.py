@@ -19,7 +19,7 @@ from . import splitting
 from .atomic import give_back
 from .cache import Cache, Stored
 from .loading import ColumnDataset, TokenIds
-from .log import Log, Rows
+from .log import Groups, Log, Rows
 from .order import count_ids, is_ordered, order_by_user_and_time, repeated_rows
 from .times import Times
 from .windows import Windows, cut_windows
@@ -213,40 +213,36 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
         padded = self.config["lazy_augmentation"] is False and not self.config["packed"]
         return self.copy(Interaction(rows.interaction) if padded else rows)
 
-    def _parts(self, positions: torch.Tensor, parts: Sequence[np.ndarray]) -> list[LogDataset]:
+    def _parts(self, groups: Groups, parts: Sequence[splitting.Part]) -> list[LogDataset]:
         self._drop_unused_col()
-        rows = [torch.from_numpy(positions.numpy()[part]) for part in parts]
-        return [self._part(self.inter_feat.with_positions(position)) for position in rows]
+        return [self._part(self.inter_feat.with_positions(groups.rows(*part))) for part in parts]
 
     def leave_one_out(self, group_by: str | None, leave_one_mode: str) -> list[LogDataset]:
         """RecBole's leave-one-out split."""
         held_out = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
         if leave_one_mode not in held_out or group_by != self.uid_field:
             return super().leave_one_out(group_by, leave_one_mode)
-        positions, size = self.inter_feat.grouped
-        parts = splitting.leave_one_out(size, held_out[leave_one_mode])
-        nothing = np.zeros_like(parts[0])
+        groups = self.inter_feat.grouped
+        parts = splitting.leave_one_out(groups.size, held_out[leave_one_mode])
+        nothing = splitting.Part(np.zeros_like(groups.size), np.zeros_like(groups.size))
         if leave_one_mode == "valid_only":
             parts = [*parts, nothing]
         if leave_one_mode == "test_only":
             parts = [parts[0], nothing, parts[1]]
-        return self._parts(positions, parts)
+        return self._parts(groups, parts)
 
     def split_by_ratio(self, ratios: Sequence[float], group_by: str | None = None) -> list[LogDataset]:
         """RecBole's split by ratio."""
-        if group_by is None:
-            positions, size = self.inter_feat.position, np.array([len(self.inter_feat)])
-        else:
-            positions, size = self.inter_feat.grouped
-        return self._parts(positions, splitting.by_ratio(size, ratios, self._calcu_split_ids))
+        groups = self.inter_feat.whole if group_by is None else self.inter_feat.grouped
+        return self._parts(groups, splitting.by_ratio(groups.size, ratios, self._calcu_split_ids))
 
     def time_based_split(self, ratios: Sequence[float], group_by: str | None) -> list[LogDataset]:
         """RecBole's split by a point in time."""
         if group_by is None:
             return super().time_based_split(ratios, group_by)
-        positions, size = self.inter_feat.grouped
-        time = self.log.column(self.time_field, positions).numpy()
-        return self._parts(positions, splitting.by_time(size, time, ratios))
+        groups = self.inter_feat.grouped
+        time = self.log.column(self.time_field, groups.rows()).numpy()
+        return self._parts(groups, splitting.by_time(groups.size, time, ratios))
 
     def windows(self, stride: int) -> Windows:
         """Windows that train each target of this dataset once; see :func:`cut_windows`.

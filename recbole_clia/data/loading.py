@@ -16,7 +16,7 @@ from recbole.utils import FeatureSource, FeatureType
 from ..errors import UsageError
 from .atomic import AtomicFile
 from .filtering import filter_by_number
-from .order import count_ids
+from .order import ROWS_AT_ONCE, count_ids
 from .times import Times
 
 
@@ -227,7 +227,7 @@ class ColumnDataset(Dataset):  # type: ignore[misc]
             known = known.append(words[fresh])
             new = np.zeros(len(column.categories) + 1, dtype=np.int32)  # the last is for a missing token, the padding
             new[seen] = place + 1
-            feat[field] = _take(new, codes)
+            _set_taken(feat, field, new, codes)
         id_token = np.array(["[PAD]", *known])
         token_id = TokenIds(id_token)
         for _, field, _ in remap_list:
@@ -348,13 +348,17 @@ def _categorical(column: pd.Series) -> pd.Categorical:
     return column.array if isinstance(column.dtype, pd.CategoricalDtype) else pd.Categorical(column)
 
 
-def _take(values: np.ndarray, index: np.ndarray, rows_at_once: int = 1 << 17) -> np.ndarray:
-    """``values[index]``, in the place of ``index`` where it fits."""
-    in_place = index.dtype == values.dtype and index.flags.writeable
-    found = index if in_place else np.empty(len(index), dtype=values.dtype)
-    for begin in range(0, len(index), rows_at_once):
-        found[begin : begin + rows_at_once] = values[index[begin : begin + rows_at_once]]
-    return found
+def _set_taken(frame: pd.DataFrame, field: str, values: np.ndarray, index: np.ndarray) -> None:
+    """``frame[field] = values[index]``, without a copy of the result, which pandas makes, or of the index."""
+    frame[field] = np.int32(0)
+    room = frame[field].to_numpy()
+    is_view = room.flags.writeable and np.may_share_memory(room, frame[field].to_numpy())
+    if not is_view:
+        room = np.empty(len(index), dtype=np.int32)
+    for begin in range(0, len(index), ROWS_AT_ONCE):
+        room[begin : begin + ROWS_AT_ONCE] = values[index[begin : begin + ROWS_AT_ONCE]]
+    if not is_view:
+        frame[field] = room
 
 
 def by_first_appearance(codes: np.ndarray, number: int, rows_at_once: int = 1 << 17) -> np.ndarray:

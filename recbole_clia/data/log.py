@@ -82,6 +82,27 @@ def _runs(first: np.ndarray, size: np.ndarray) -> np.ndarray:
     return np.cumsum(step, out=step)
 
 
+@dataclass(frozen=True)
+class Groups:
+    """Rows of a log, group after group.
+
+    Attributes:
+        begin, size: ``[G]`` where each group begins, and how many rows it has.
+        position: ``[T]`` the positions that ``begin`` counts in; the log's own, if not given.
+    """
+
+    begin: np.ndarray
+    size: np.ndarray
+    position: Tensor | None = None
+
+    def rows(self, before: np.ndarray | int = 0, size: np.ndarray | None = None) -> Tensor:
+        """Positions of some rows of each group: ``size`` of them (or all) after the first ``before``."""
+        size = self.size if size is None else size
+        begin = (self.begin + before).astype(self.begin.dtype)
+        runs = torch.from_numpy(_runs(begin[size > 0], size[size > 0]))
+        return runs if self.position is None else self.position[runs]
+
+
 class ListColumn:
     """The histories of some rows in one column, cut when rows are asked for; it stands for a ``[T, width]`` tensor."""
 
@@ -136,21 +157,25 @@ class Rows(Interaction):  # type: ignore[misc]
         return self._position
 
     @property
-    def grouped(self) -> tuple[Tensor, np.ndarray]:
-        """Positions by user in order of each user's first row, and the number of rows of each."""
+    def grouped(self) -> Groups:
+        """The rows by user, in order of each user's first row."""
         time, user = (self.log.columns[name] for name in (self.log.time_field, self.log.user_field))
         if self._position is None and self.sorted_by_time and self.width:
             # As sorting them all and grouping them would give, at the cost of the users.
             first, size = self.log.target_runs()
             order = time[torch.from_numpy(first)].argsort(stable=True).numpy()
-            return torch.from_numpy(_runs(first[order], size[order])), size[order]
+            return Groups(first[order], size[order])
         by_user = user[self.position].argsort(stable=True)
         own = self.position[by_user]
         values = user[own].numpy()
         begin = np.flatnonzero(np.r_[True, values[1:] != values[:-1]][: len(values)])
         order = by_user.numpy()[begin].argsort()
-        size = np.diff(begin, append=len(values))[order]
-        return own[torch.from_numpy(_runs(begin[order], size))], size
+        return Groups(begin[order], np.diff(begin, append=len(values))[order], own)
+
+    @property
+    def whole(self) -> Groups:
+        """All rows as one group, in their order."""
+        return Groups(np.zeros(1, dtype=np.int64), np.array([len(self)]), self.position)
 
     @property
     def length(self) -> int:

@@ -158,8 +158,8 @@ ROWS = {
     ),
     "twice": (
         with_row(9, good_rows()[1]),
-        "made.inter, line 9: it repeats line 3 in all that is loaded (user_id, item_id, timestamp); set duplicate_rows to "
-        "'first' to count such rows once, or to 'keep'",
+        "made.inter, line 9: it repeats line 3 in all that is loaded (user_id, item_id, timestamp); set "
+        "duplicate_rows to 'first' to count such rows once, or to 'keep'",
     ),
     "not UTF-8": (
         with_row(7, "u\xe9\ti9\t1500000000").decode().encode("latin-1"),

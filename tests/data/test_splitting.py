@@ -35,25 +35,27 @@ def rows_of(parts: list[Dataset]) -> list[list[int]]:
     return [part.inter_feat["row"].tolist() for part in parts]
 
 
-def placed(masks: list[np.ndarray]) -> list[list[int]]:
-    return [np.flatnonzero(mask).tolist() for mask in masks]
+def placed(size: Any, parts: list[splitting.Part]) -> list[list[int]]:
+    start = np.cumsum(size) - size
+    runs = [zip(start + part.before, part.size, strict=True) for part in parts]
+    return [[int(first) + k for first, count in run for k in range(count)] for run in runs]
 
 
 @settings(max_examples=60, deadline=None)
 @given(SIZES)
 def test_leave_one_out_holds_out_what_recbole_holds_out(size: list[int]) -> None:
     theirs = rows_of(recboles(size).leave_one_out("user", "valid_and_test"))
-    assert placed(splitting.leave_one_out(np.array(size), 2)) == theirs
+    assert placed(size, splitting.leave_one_out(np.array(size), 2)) == theirs
     theirs = rows_of(recboles(size).leave_one_out("user", "test_only"))
-    assert placed(splitting.leave_one_out(np.array(size), 1)) == [theirs[0], theirs[2]]
+    assert placed(size, splitting.leave_one_out(np.array(size), 1)) == [theirs[0], theirs[2]]
 
 
 @settings(max_examples=80, deadline=None)
 @given(SIZES, RATIOS)
 def test_ratios_cut_each_user_where_recbole_does(size: list[int], ratios: list[float]) -> None:
     dataset = recboles(size)
-    masks = splitting.by_ratio(np.array(size), ratios, dataset._calcu_split_ids)
-    assert placed(masks) == rows_of(dataset.split_by_ratio(ratios, "user"))
+    parts = splitting.by_ratio(np.array(size), ratios, dataset._calcu_split_ids)
+    assert placed(size, parts) == rows_of(dataset.split_by_ratio(ratios, "user"))
 
 
 @settings(max_examples=80, deadline=None)
@@ -61,13 +63,13 @@ def test_ratios_cut_each_user_where_recbole_does(size: list[int], ratios: list[f
 def test_times_cut_each_user_where_recbole_does(size: list[int], ratios: tuple[float, ...], seed: int) -> None:
     rng = np.random.default_rng(seed)
     time = np.concatenate([np.sort(rng.integers(0, 20, n)) for n in size]).astype(np.float32)
-    masks = splitting.by_time(np.array(size), time, ratios)
-    assert placed(masks) == rows_of(recboles(size, time).time_based_split(list(ratios), "user"))
+    parts = splitting.by_time(np.array(size), time, ratios)
+    assert placed(size, parts) == rows_of(recboles(size, time).time_based_split(list(ratios), "user"))
 
 
 @pytest.mark.parametrize("ratios", [[0.8, 0.1, 0.1], [1.0]])
 def test_nothing_is_split_into_nothing(ratios: list[float]) -> None:
     nobody = np.zeros(0, dtype=np.int64)
-    assert placed(splitting.leave_one_out(nobody, 2)) == [[], [], []]
-    assert placed(splitting.by_ratio(nobody, ratios, recboles([1])._calcu_split_ids)) == [[]] * len(ratios)
-    assert placed(splitting.by_time(nobody, np.zeros(0), [0.8, 0.1, 0.1])) == [[], [], []]
+    assert placed(nobody, splitting.leave_one_out(nobody, 2)) == [[], [], []]
+    assert placed(nobody, splitting.by_ratio(nobody, ratios, recboles([1])._calcu_split_ids)) == [[]] * len(ratios)
+    assert placed(nobody, splitting.by_time(nobody, np.zeros(0), [0.8, 0.1, 0.1])) == [[], [], []]
