@@ -98,6 +98,11 @@ def test_the_last_line_needs_no_end(tmp_path: Path, end: str) -> None:
     assert len(write(tmp_path, end=end).read(FIELDS, "timestamp")[0]) == 0
 
 
+def test_a_carriage_return_ends_a_line_too(tmp_path: Path) -> None:
+    file = write(tmp_path, "\r".join(f"u{n}\ti\t{n}" for n in range(9)), "v\ti\t9\r")
+    assert file.read(FIELDS, "timestamp")[0]["timestamp"].tolist() == list(range(10))
+
+
 def test_only_the_chosen_fields_are_read(tmp_path: Path) -> None:
     file = write(tmp_path, "u\ti\tlater", "v\tj\tsoon", header="user_id:token\titem_id:token\twhen:float")
     assert file.read(["item_id"])[0].to_dict("list") == {"item_id": ["i", "j"]}

@@ -195,16 +195,20 @@ def list_instead(folder: Path) -> None:
     (folder / "manifest.json").write_text("[1]")
 
 
-def pickle_objects(folder: Path) -> None:
+def pickle_objects(folder: Path, **further: int) -> None:
     file = an_array(folder)
     np.save(file, np.array([Bomb()], dtype=object), allow_pickle=True)
 
     def trust(manifest: dict[str, Any]) -> None:
         for entry in manifest["arrays"].values():
             if entry["file"] == file.name:
-                entry["crc32"] = zlib.crc32(file.read_bytes())
+                entry.update(crc32=zlib.crc32(file.read_bytes()), **further)
 
     forge(folder, trust)
+
+
+def pickle_objects_that_are_not_mapped(folder: Path) -> None:
+    pickle_objects(folder, size=0)
 
 
 def point_outside(folder: Path) -> None:
@@ -235,6 +239,7 @@ DAMAGES: list[Callable[[Path], None]] = [
     empty,
     list_instead,
     pickle_objects,
+    pickle_objects_that_are_not_mapped,
     point_outside,
     name_a_folder,
 ]

@@ -60,23 +60,26 @@ def write_files(
     def several(prefix: str, least: int, most: int) -> str:
         return " ".join(f"{prefix}{k}" for k in rng.integers(0, 5, int(rng.integers(least, most + 1))))
 
+    def some(number: int) -> list[int]:
+        return [0, *(int(k) for k in rng.permutation(number + 3)[: number + 1] if k)]
+
     time = rng.integers(0, 12, rows) if ties else rng.permutation(rows) * 3
     lines = ["user_id:token\titem_id:token\trating:float\tkind:token\ttimestamp:float\ttags:token_seq\tnums:float_seq"]
     for row in range(rows):
-        user = token("u", int(rng.integers(users)), missing == "user" and row > 0)
-        item = token("i", int(rng.integers(items)), missing == "item" and row > 0)
+        user = token("u", int(rng.integers(users)) if row else 0, missing == "user" and row > 0)
+        item = token("i", int(rng.integers(items)) if row else 0, missing == "item" and row > 0)
         values = [user, item, number(), token("k", int(rng.integers(4)), True), str(time[row])]
         # RecBole cannot make histories if the longest sequence is in a row that is left out.
         length = (sequences[row == 0], sequences[1])
         lines.append("\t".join([*values, several("t", *length), several("0.", *length)]))
     (folder / "made.inter").write_text("\n".join(lines) + "\n")
     lines = ["item_id:token\tclass:token\tprice:float\tgenre:token_seq\tvector:float_seq"]
-    for item in rng.permutation(items + 3)[: items + 1]:
+    for item in some(items):
         values = [token("i", item), token("c", item % 3, True), number(), several("g", 0, 2), several("0.", 0, 2)]
         lines.append("\t".join(values))
     (folder / "made.item").write_text("\n".join(lines) + "\n")
     lines = ["user_id:token\tage:token\theight:float"]
-    lines += ["\t".join([token("u", u), token("a", u % 3), number()]) for u in rng.permutation(users + 3)[: users + 1]]
+    lines += ["\t".join([token("u", u), token("a", u % 3), number()]) for u in some(users)]
     (folder / "made.user").write_text("\n".join(lines) + "\n")
     for suffix in {"user", "item"} - set(extra):
         (folder / f"made.{suffix}").unlink()
