@@ -45,7 +45,8 @@ class Times:
     def exact(self) -> NDArray[np.float64]:
         """``[N]`` float64, in the file's unit since :attr:`origin`; differences are those of the file.
 
-        Nanoseconds since 1970 do not fit into a float64, so they count from the earliest time.
+        Nanoseconds since 1970 do not fit into a float64, so they count from the earliest time, and are exact for
+        104 days from there; the order of a log is that of :attr:`values`, which is exact throughout.
         """
         values = self.values - self.origin if self.origin else self.values
         return values.astype(np.float64, copy=False)

@@ -165,6 +165,10 @@ def _load(config: PluginConfig) -> tuple[Any, Any, Any, Any]:
         train_data, valid_data, test_data = data_preparation(config, dataset)
     except UsageError:
         raise
+    except KeyError as error:
+        raise UsageError(
+            f"dataset {name!r}: its settings name '{error.args[0]}', which is no field that is loaded"
+        ) from error
     except ValueError as error:
         # RecBole's loader of no rows fails in torch's sampler.
         raise nothing if "num_samples" in str(error) else UsageError(f"dataset {name!r}: {error}") from error

@@ -148,5 +148,5 @@ def _check_header(config: Config, file: Path) -> None:
                 f"name the column with --{key}"
             )
         loaded = (config["load_col"] or {}).get("inter")
-        if loaded is not None and config[key] not in loaded:
+        if loaded not in (None, "*") and config[key] not in loaded:
             raise UsageError(f"load_col: its 'inter' must hold {config[key]!r} ({key}), not only {', '.join(loaded)}")

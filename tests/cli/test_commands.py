@@ -164,3 +164,22 @@ def test_a_bad_config_file_is_named(workplace: Path, capsys: pytest.CaptureFixtu
     assert run_train(["--config_files=bad.yaml"]) == 2
     assert "config file bad.yaml" in capsys.readouterr().err
     assert not (workplace / "was-run").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("--alias_of_item_id=['other']", "dataset 'made': its settings name 'other', which is no field that is loaded"),
+        ("--val_interval={'stars': '[1,2]'}", "dataset 'made': Field [stars] not defined in dataset"),
+    ],
+)
+def test_a_setting_that_names_no_field_is_told(
+    made: dict[str, Any], capsys: pytest.CaptureFixture[str], setting: str, sentence: str
+) -> None:
+    assert run_train(["--dataset=made", f"--data_path={made['data_path']}", "--state=CRITICAL", setting]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_all_columns_may_be_asked_for(made: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--dataset=made", f"--data_path={made['data_path']}", "--load_col={'inter': '*'}"]
+    assert run_train([*words, *FAST]) == 0
