@@ -10,7 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-PACKAGES = ("recbole-clia", "recbole", "torch", "numpy", "pandas", "scipy", "setuptools", "ray")
+PACKAGES = ("recbole-clia", "recbole", "torch", "numpy", "pandas", "pyarrow", "scipy", "setuptools", "ray")
 TESTED_RECBOLE = "1.2.1"
 
 
