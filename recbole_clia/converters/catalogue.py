@@ -4,45 +4,30 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from ..settings.properties import PROPERTIES_DIR
-from . import (
-    amazon,
-    diginetica,
-    foursquare,
-    globo,
-    gowalla,
-    kuairand,
-    kuairec,
-    lastfm,
-    movielens,
-    retailrocket,
-    steam,
-    taobao,
-    tmall,
-    yelp,
-    yoochoose,
-)
 from .convert import Converter
 
-_MODULES = (
-    amazon,
-    diginetica,
-    foursquare,
-    globo,
-    gowalla,
-    kuairand,
-    kuairec,
-    lastfm,
-    movielens,
-    retailrocket,
-    steam,
-    taobao,
-    tmall,
-    yelp,
-    yoochoose,
+_NAMES = (
+    "amazon",
+    "diginetica",
+    "foursquare",
+    "globo",
+    "gowalla",
+    "kuairand",
+    "kuairec",
+    "lastfm",
+    "movielens",
+    "retailrocket",
+    "steam",
+    "taobao",
+    "tmall",
+    "yelp",
+    "yoochoose",
 )
+_MODULES = [import_module(f"{__package__}.{name}") for name in _NAMES]
 CONVERTERS: dict[str, Converter] = {
     converter.name: converter
     for converter in sorted((c for module in _MODULES for c in module.CONVERTERS), key=lambda c: c.name)

@@ -123,7 +123,7 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
         return self._dataframe_to_interaction(pd.DataFrame({field: column}))[field].numpy()
 
     def _keep_log(self, columns: dict[str, torch.Tensor], start: torch.Tensor) -> None:
-        self.log = Log(columns, start, self.uid_field, self.iid_field, self.time_field)
+        self.log = Log(columns, start, self.uid_field, self.time_field)
         self.inter_feat = Rows(self.log)
 
     def _number_of_each(self, field: str) -> np.ndarray:

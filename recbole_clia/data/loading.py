@@ -361,7 +361,7 @@ def _set_taken(frame: pd.DataFrame, field: str, values: np.ndarray, index: np.nd
         frame[field] = room
 
 
-def by_first_appearance(codes: np.ndarray, number: int, rows_at_once: int = 1 << 17) -> np.ndarray:
+def by_first_appearance(codes: np.ndarray, number: int, rows_at_once: int = ROWS_AT_ONCE) -> np.ndarray:
     """The codes in ``0 .. number - 1`` that occur, in the order of their first occurrence; -1 is no code."""
     seen = np.zeros(number + 1, dtype=bool)
     seen[-1] = True

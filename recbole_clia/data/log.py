@@ -19,13 +19,12 @@ class Log:
     Attributes:
         columns: ``[N]`` or ``[N, ...]`` each; ids are int32 here and int64 where they are given out.
         start: ``[U + 1]`` position of the first interaction of each user id, and ``N``.
-        user_field, item_field, time_field: names among the columns.
+        user_field, time_field: names among the columns.
     """
 
     columns: Mapping[str, Tensor]
     start: Tensor
     user_field: str
-    item_field: str
     time_field: str
 
     def __len__(self) -> int:
@@ -114,10 +113,6 @@ class ListColumn:
 
     def __getitem__(self, index: Any) -> Tensor:
         return self._rows.histories(self._rows.at(index), [self._name])[self._name]
-
-    def tensor(self) -> Tensor:
-        """All of them at once."""
-        return self[:]
 
 
 class Rows(Interaction):  # type: ignore[misc]

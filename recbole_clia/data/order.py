@@ -29,8 +29,8 @@ def order_by_user_and_time(user: NDArray[Any], time: NDArray[Any], users: int) -
     """
     count = len(user)
     small = np.int32 if count < 2**31 else np.int64
-    if is_ordered(user, time):
-        return np.arange(count, dtype=small)
+    if not count:
+        return np.zeros(0, dtype=small)
     # The conversion to compressed rows is a stable counting sort in C.
     rows = coo_matrix(
         (np.broadcast_to(np.int8(1), count), (user, np.arange(count, dtype=small))), (users, count)
