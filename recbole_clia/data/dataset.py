@@ -139,16 +139,7 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
         repeated = repeated_rows([self.log.columns[name].numpy() for name in names])
         if not len(repeated):
             return
-        users = self.log.columns[self.uid_field].numpy()[repeated]
-        twice = self._file(self.inter_file()).repeated_line(
-            self.uid_field, set(self.field2id_token[self.uid_field][users].tolist()), self.log.columns
-        )
-        if twice is not None:
-            raise UsageError(
-                f"{self.inter_file()}, line {twice[1]}: it repeats line {twice[0]} in all that is loaded "
-                f"({', '.join(self.log.columns)}); set duplicate_rows to 'first' to count such rows once, "
-                "or to 'keep' to count them all"
-            )
+        self.refuse_repeated(self.log.columns[self.uid_field].numpy()[repeated], list(self.log.columns))
 
     def _to_store(self) -> Stored:
         arrays = {"start": self.log.start.numpy()}

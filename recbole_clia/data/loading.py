@@ -296,9 +296,39 @@ class ColumnDataset(Dataset):  # type: ignore[misc]
                     "(see the filters, such as user_inter_num_interval)"
                 )
 
+    def refuse_repeated(self, users: np.ndarray, fields: list[str]) -> None:
+        """Refuse interactions of these users that are there twice in ``fields``.
+
+        Raises:
+            UsageError: naming both lines.
+        """
+        tokens = set(self.field2id_token[self.uid_field][users].tolist())
+        twice = self._file(self.inter_file()).repeated_line(self.uid_field, tokens, fields)
+        if twice is not None:
+            raise UsageError(
+                f"{self.inter_file()}, line {twice[1]}: it repeats line {twice[0]} in all that is loaded "
+                f"({', '.join(fields)}); set duplicate_rows to 'first' to count such rows once, "
+                "or to 'keep' to count them all"
+            )
+
     def inter_file(self) -> Path:
         """The file of the interactions."""
         return Path(self.dataset_path) / f"{self.dataset_name}.inter"
+
+
+class GeneralDataset(ColumnDataset):
+    """A dataset of a model that takes single interactions, refused for the same faults as a log."""
+
+    def _data_processing(self) -> None:
+        super()._data_processing()
+        if self.benchmark_filename_list is not None:
+            return
+        self.check_size()
+        fields = [field for field in self.inter_feat if not self.field2type[field].value.endswith("seq")]
+        if self.config["duplicate_rows"] not in ("keep", "first") and not self.config["numerical_features"]:
+            repeated = self.inter_feat.duplicated(fields)
+            if repeated.any():
+                self.refuse_repeated(self.inter_feat[self.uid_field].to_numpy()[repeated], fields)
 
 
 class TokenIds(dict[str, int]):

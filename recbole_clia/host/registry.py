@@ -70,7 +70,7 @@ def _offer_datasets(datasets: Any) -> None:
     from recbole.utils import ModelType
 
     from ..data.dataset import LogDataset
-    from ..data.loading import ColumnDataset
+    from ..data.loading import GeneralDataset
 
     def has_log(config: Any) -> bool:
         return config["MODEL_TYPE"] == ModelType.SEQUENTIAL and bool(
@@ -88,7 +88,7 @@ def _offer_datasets(datasets: Any) -> None:
         return offered
 
     datasets.SequentialDataset = offer(datasets.SequentialDataset, LogDataset, has_log)
-    datasets.Dataset = offer(datasets.Dataset, ColumnDataset, has_columns)
+    datasets.Dataset = offer(datasets.Dataset, GeneralDataset, has_columns)
 
 
 def _add_property_files(config_class: Any) -> None:

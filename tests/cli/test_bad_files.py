@@ -284,3 +284,21 @@ def test_a_mended_file_trains_after_it_was_refused(made: Path, capsys: pytest.Ca
     refused(capsys)
     made.write_bytes(text(*good_rows()))
     assert run_train([*QUIET, *SMALL]) == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ([*good_rows(), good_rows()[1]], "it repeats line 3 in all that is loaded (user_id, item_id"),
+        ([row for row in good_rows() if row.startswith("u0\t")], "one user is all that is left of it"),
+    ],
+)
+def test_a_general_model_gets_the_same_sentences(
+    workplace: Path, capsys: pytest.CaptureFixture[str], lines: list[str], sentence: str
+) -> None:
+    (workplace / "dataset/made").mkdir(parents=True)
+    (workplace / "dataset/made/made.inter").write_bytes(text(*lines))
+    assert run_train(["--model=BPR", "--dataset=made", "--state=CRITICAL", "--show_progress=False"]) == 2
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert len(told.strip().splitlines()) == 1

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbole_clia.data.dataset import LogDataset
-from recbole_clia.data.loading import ColumnDataset
+from recbole_clia.data.loading import ColumnDataset, GeneralDataset
 from recbole_clia.errors import UsageError
 from recbole_clia.settings.config import PluginConfig
 
@@ -171,7 +171,7 @@ def test_a_general_model_of_a_run_gets_the_dataset_of_exact_times(workplace: Pat
     rows = [(f"u{n % 4}", f"i{n % 13}", str(1_600_000_000_000 + 37 * n % 40)) for n in range(40)]
     split = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user"}
     ours = prepare({**write(workplace, rows), "eval_args": split}, "BPR")
-    assert type(ours.dataset) is ColumnDataset
+    assert type(ours.dataset) is GeneralDataset
     last = {user: rows[true[-1]][1] for user, true in true_sequences(rows, int).items()}
     test = ours.test._dataset
     users, items = (test.id2token(field, test.inter_feat[field].numpy()).tolist() for field in ("user_id", "item_id"))
