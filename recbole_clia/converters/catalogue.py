@@ -98,6 +98,8 @@ def describe(name: str) -> Description:
 
 def how_to_get(name: str, folder: Path) -> str:
     """How the dataset comes to lie in ``folder``, in half a sentence."""
+    if name == "synth":
+        return f"make it: recbole-clia synth --out={folder.parent}"
     if name not in CONVERTERS:
         return f"lay its files into {folder}"
     about = describe(name)

@@ -1,0 +1,1 @@
+"""How is a log made whose every interaction says what drove it?"""
