@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--model", "-m", default="CLIA", help="model, the plugin's or RecBole's (default: CLIA)")
     parser.add_argument("--dataset", "-d", default="ml-100k", help="dataset (default: ml-100k)")
     parser.add_argument(
-        "--config_files", default="", metavar='"A B"', help="yaml files of settings, with a space between"
+        "--config_files", default="", metavar='"A B"', help="yaml files of settings, or sampled, with a space between"
     )
     parser.add_argument("--resume", metavar="FILE", help="continue a stopped run from its *.last.pth file")
     parser.add_argument("--nproc", type=int, default=1, help="processes on this machine")
@@ -38,11 +38,12 @@ def add_parser(commands: Any) -> None:
 def train(arguments: argparse.Namespace) -> int:
     from ..running.quick_start import run
 
+    settings = parse_settings(arguments.settings)
     result = run(
         arguments.model,
         arguments.dataset,
         config_file_list=arguments.config_files.split(),
-        config_dict=parse_settings(arguments.settings),
+        config_dict=settings,
         nproc=arguments.nproc,
         world_size=arguments.world_size,
         ip=arguments.ip,
@@ -51,7 +52,7 @@ def train(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
     )
     if result:
-        print(report(result))
+        print(report(result, settings.get("data_path")))
     return 0
 
 
@@ -72,8 +73,9 @@ def parse_settings(words: Sequence[str]) -> dict[str, str]:
     return settings
 
 
-def report(result: dict[str, Any]) -> str:
-    """The table that ends a run, and what to do next."""
+def report(result: dict[str, Any], data_path: str | None = None) -> str:
+    """The table that ends a run, and what to do next; with ``data_path``, where that was given."""
+    data = f"--dataset={result['dataset']}" + (f" --data_path={data_path}" if data_path else "")
     valid, test = result["best_valid_result"] or {}, result["test_result"] or {}
     metrics = [[name, valid.get(name), test.get(name)] for name in (test or valid)]
     seconds = result["seconds_per_epoch"]
@@ -89,13 +91,14 @@ def report(result: dict[str, Any]) -> str:
     lines = [
         "",
         f"{result['model']} on {result['dataset']}",
+        f"evaluation: {result['evaluation']}",
         tabulate(metrics, headers=["metric", "validation", "test"], floatfmt=".4f", tablefmt="simple"),
         "",
         tabulate(facts, tablefmt="plain"),
         "",
         "Next:",
-        f"  {command} train --model=SASRec --dataset={result['dataset']}    a built-in model on the same data",
-        f"  {command} train --dataset={result['dataset']} --contrastive_loss_weight=0    without the contrast",
+        f"  {command} train --model=SASRec {data}    a built-in model on the same data",
+        f"  {command} train {data} --contrastive_loss_weight=0    without the contrast",
         f"  {command} bench    seconds an epoch, against RecBole's own loop",
         f"  {tensorboard} --logdir log_tensorboard    the learning curves",
     ]

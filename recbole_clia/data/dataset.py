@@ -21,7 +21,7 @@ from .cache import Cache, Stored
 from .loading import ColumnDataset, TokenIds
 from .log import Groups, Log, Rows
 from .order import count_ids, is_ordered, order_by_user_and_time, repeated_rows
-from .times import Times
+from .times import SECONDS, Times
 from .windows import Windows, cut_windows
 
 TARGETS_SUFFIX = "_targets"
@@ -227,13 +227,44 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
         groups = self.inter_feat.whole if group_by is None else self.inter_feat.grouped
         return self._parts(groups, splitting.by_ratio(groups.size, ratios, self._calcu_split_ids))
 
-    def time_based_split(self, ratios: Sequence[float], group_by: str | None) -> list[LogDataset]:
-        """RecBole's split by a point in time."""
+    def time_based_split(self, ratios: Sequence[Any], group_by: str | None) -> list[LogDataset]:
+        """RecBole's split by a point in time; with ``["period"]`` the plugin's, by periods before the end of the log.
+
+        Raises:
+            UsageError: if there are no times to split by, or nothing is left for a part.
+        """
+        if {"TS": list(ratios)} == splitting.BY_PERIOD:
+            return self._split_by_period()
         if group_by is None:
             return super().time_based_split(ratios, group_by)
         groups = self.inter_feat.grouped
         time = self.log.column(self.time_field, groups.rows()).numpy()
         return self._parts(groups, splitting.by_time(groups.size, time, ratios))
+
+    def _split_by_period(self) -> list[LogDataset]:
+        seconds, unit = self.config["split_period_seconds"], self.time_unit or "step"
+        if not seconds:
+            raise UsageError(f"split_period_seconds: the split {splitting.BY_PERIOD} needs the length of a period")
+        if not self.exact_time:
+            raise UsageError(f"exact_time: the split {splitting.BY_PERIOD} needs the times as they are; set it to True")
+        if unit not in SECONDS:
+            raise UsageError(
+                f"{self.inter_file()}: the split {splitting.BY_PERIOD} needs times, and {self.time_field!r} only "
+                "counts steps; if they are times, name their unit with time_unit"
+            )
+        groups = self.inter_feat.grouped
+        time = self.log.column(self.time_field, groups.rows()).numpy()
+        end = float(self.log.column(self.time_field).max())
+        parts = splitting.by_period(groups.size, time, end, splitting.in_unit(seconds, unit))
+        sizes = {name: int(part.size.sum()) for name, part in zip(splitting.PERIODS, parts, strict=True)}
+        for name, size in sizes.items():
+            if not size:
+                raise UsageError(
+                    f"{self.inter_file()}: nothing is left for {name}; {splitting.PERIODS[name]} of {seconds:g} s "
+                    "there is no interaction with one of the same user before it (see split_period_seconds)"
+                )
+        self.logger.info("Split by period: " + ", ".join(f"{size:,} rows for {name}" for name, size in sizes.items()))
+        return self._parts(groups, parts)
 
     def windows(self, stride: int) -> Windows:
         """Windows that train each target of this dataset once; see :func:`cut_windows`.

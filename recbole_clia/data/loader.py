@@ -11,11 +11,9 @@ import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 from recbole.data.transform import construct_transform
-from torch.utils.data import DataLoader, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Sampler
 
-from ..errors import UsageError
-from .dataset import TARGETS_SUFFIX, LogDataset
-from .negatives import NegativeSampler
+from .dataset import LogDataset
 
 # Batches whose windows are sorted by length together: enough for little padding, few enough
 # that a batch is still a random sample.
@@ -104,14 +102,7 @@ class _WindowTable:
 
 
 class PackedTrainDataLoader(AbstractDataLoader):  # type: ignore[misc]
-    """RecBole's training loader for windows; ``train_batch_size`` counts (prefix, target) pairs.
-
-    With ``loss_type: BPR`` a batch also holds ``neg_item_id_targets [W, l, n]``, the sampled
-    negatives of each target.
-
-    Raises:
-        UsageError: for dynamic negative sampling, which asks the model for a score per candidate.
-    """
+    """RecBole's training loader for windows; ``train_batch_size`` counts (prefix, target) pairs."""
 
     def __init__(self, config: Any, dataset: LogDataset, sampler: Any, shuffle: bool = False) -> None:
         self.logger = getLogger()
@@ -155,15 +146,6 @@ class PackedTrainDataLoader(AbstractDataLoader):  # type: ignore[misc]
         )
         self.trained = torch.zeros(len(dataset.log), dtype=torch.bool)
         self.trained[dataset.inter_feat.position] = True
-        self.negatives = None
-        arguments = config["train_neg_sample_args"]
-        if arguments["distribution"] != "none":
-            if arguments["dynamic"]:
-                raise UsageError("train_neg_sample_args: dynamic sampling needs packed: False")
-            popularity = torch.bincount(dataset.log.column(dataset.iid_field, self.trained), minlength=dataset.item_num)
-            self.negatives = NegativeSampler(
-                dataset.item_num, arguments["sample_num"], arguments["distribution"], popularity, arguments["alpha"]
-            )
 
     def update_config(self, config: Any) -> None:
         super().update_config(config)
@@ -176,12 +158,6 @@ class PackedTrainDataLoader(AbstractDataLoader):  # type: ignore[misc]
         dataset = self._dataset
         rows = torch.as_tensor(index)
         batch = dataset.pack(self.start[rows], self.end[rows], self.first[rows], self.trained)
-        if self.negatives is not None:
-            target_field = dataset.iid_field + TARGETS_SUFFIX
-            # A worker process has its own seed; the loader's generator would be the same in all.
-            generator = self.generator if get_worker_info() is None else torch.default_generator
-            drawn = self.negatives(batch[target_field], generator)  # [W, l, n]
-            batch.update(Interaction({self.config["NEG_PREFIX"] + target_field: drawn}))
         return self.transform(dataset, batch)
 
     def collate_fn(self, batch: Interaction) -> Interaction:

@@ -7,12 +7,23 @@ group.  Every function returns a :class:`Part` for each part: within a group, it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .times import SECONDS
+
 Ints = NDArray[np.int64]
+
+# How a user asks for the split by periods, as the ``split`` of RecBole's ``eval_args``, and where each part lies.
+BY_PERIOD = {"TS": ["period"]}
+PERIODS = {
+    "training": "before the last two periods",
+    "validation": "in the period before the last one",
+    "test": "in the last period",
+}
 
 
 class Part(NamedTuple):
@@ -63,3 +74,29 @@ def by_time(size: Ints, time: NDArray[Any], ratios: Sequence[float]) -> list[Par
         Part(trained, before_test - trained),
         Part(before_test, size - before_test),
     ]
+
+
+def by_period(size: Ints, time: NDArray[Any], end: float, period: float) -> list[Part]:
+    """What lies in the last period of the log is tested on, the period before validates, all earlier trains.
+
+    A period is open at its beginning and closed at its end, so that one of a day holds one date in a log of dates.
+
+    Args:
+        time: of each row, in order within a group.
+        end: time of the last interaction of the log.
+        period: length of a period, in the unit of the times.
+    """
+    group = np.repeat(np.arange(len(size)), size)
+    trained, before_test = (
+        np.bincount(group[time <= end - count * period], minlength=len(size)).astype(np.int64) for count in (2, 1)
+    )
+    return [
+        Part(np.zeros_like(size), trained),
+        Part(trained, before_test - trained),
+        Part(before_test, size - before_test),
+    ]
+
+
+def in_unit(seconds: float, unit: str) -> float:
+    """Seconds in a unit of :data:`~recbole_clia.data.times.SECONDS`, rounded once."""
+    return float(Fraction(str(seconds)) / Fraction(str(SECONDS[unit])))

@@ -19,7 +19,7 @@ from recbole.utils import get_flops, get_model, get_trainer, init_logger, init_s
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from ..errors import Stopped, UsageError
-from ..settings.config import PluginConfig
+from ..settings.config import PluginConfig, describe_evaluation
 
 
 def run(
@@ -51,7 +51,7 @@ def run(
 
     Returns:
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
-        ``test_result``, and ``model``, ``dataset``, ``best_epoch``, ``epochs``,
+        ``test_result``, and ``model``, ``dataset``, ``evaluation``, ``best_epoch``, ``epochs``,
         ``seconds_per_epoch`` (training only), ``seconds``, ``parameters``, ``model_file``, ``log_file``.
 
     Raises:
@@ -134,6 +134,7 @@ def _run_here(config: PluginConfig, saved: bool, resume: str | None) -> dict[str
     return {
         "model": config["model"],
         "dataset": config["dataset"],
+        "evaluation": describe_evaluation(config),
         "best_valid_score": best_score,
         "valid_score_bigger": config["valid_metric_bigger"],
         "best_valid_result": best_valid,

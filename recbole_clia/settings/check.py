@@ -56,6 +56,11 @@ def _keys_read_in(path: Path) -> set[str]:
     return {next(filter(None, groups)) for groups in _READ.findall(path.read_text(encoding="utf-8"))}
 
 
+def protocols() -> dict[str, Path]:
+    """The property files of whole evaluations, by the names under which a user asks for them."""
+    return {path.stem: path for path in sorted((PROPERTIES_DIR / "protocol").glob("*.yaml"))}
+
+
 @lru_cache(maxsize=1)
 def framework_keys() -> frozenset[str]:
     """Every key that RecBole reads whatever the model: its files, its argument lists, its code."""
@@ -69,7 +74,7 @@ def framework_keys() -> frozenset[str]:
         keys |= set(read_properties(path))
     for path in sorted((root / "properties/quick_start_config").glob("*.yaml")):
         keys |= set(read_properties(path))
-    for path in sorted((PROPERTIES_DIR / "dataset").glob("*.yaml")):
+    for path in [*sorted((PROPERTIES_DIR / "dataset").glob("*.yaml")), *protocols().values()]:
         keys |= set(read_properties(path))
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root).parts
@@ -118,7 +123,10 @@ def model_keys(model: str) -> frozenset[str]:
 @cache
 def _documented(model: str) -> dict[str, Property]:
     root = recbole_dir() / "properties"
-    found = dict(read_properties(root / "overall.yaml"))
+    found: dict[str, Property] = {}
+    for path in protocols().values():
+        found.update(read_properties(path))
+    found.update(read_properties(root / "overall.yaml"))
     found.update(read_properties(root / "dataset/sample.yaml"))
     found.update(read_properties(PROPERTIES_DIR / "data.yaml"))
     properties = property_file(model)

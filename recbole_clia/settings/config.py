@@ -12,17 +12,19 @@ from recbole.config import Config
 from recbole.utils import ModelType
 
 from ..data.atomic import AtomicFile
+from ..data.splitting import BY_PERIOD
 from ..errors import UsageError
-from .check import check_keys, check_model, check_values, nearest, recbole_dir
+from .check import check_keys, check_model, check_values, nearest, protocols, recbole_dir
 from .properties import PROPERTIES_DIR, plain_value, plain_yaml, read_properties
 
 
 class PluginConfig(Config):  # type: ignore[misc]
     """A ``Config`` that takes only what it is given.
 
-    It differs from RecBole's in six ways: it reads ``properties/data.yaml`` for every model; it does
+    It differs from RecBole's in seven ways: it reads ``properties/data.yaml`` for every model; it does
     not read ``sys.argv``; strings become values as Python literals or YAML, never through ``eval``;
-    keys and values are checked; a model trained with cross-entropy needs no ``train_neg_sample_args: ~``;
+    keys and values are checked; a config file may be the name of one in ``properties/protocol``;
+    a model trained with cross-entropy needs no ``train_neg_sample_args: ~``;
     and for a dataset without a property file a sequential model loads users, items and times, where
     RecBole leaves out the times.
 
@@ -50,6 +52,7 @@ class PluginConfig(Config):  # type: ignore[misc]
         except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AssertionError) as error:
             raise UsageError(f"configuration: {error}") from error
         check_values(self.final_config_dict, self.external_config_dict, model)
+        check_evaluation(self)
         check_dataset(self)
 
     def _load_config_files(self, file_list: list[str]) -> dict[str, Any]:
@@ -89,13 +92,22 @@ class PluginConfig(Config):  # type: ignore[misc]
 
 
 def read_config_file(file: str) -> dict[str, Any]:
-    """A user's yaml file of settings, as plain data.
+    """A user's yaml file of settings, or a protocol by its name, as plain data.
 
     Raises:
         UsageError: if it cannot be read, is not YAML, or is not a mapping.
     """
+    path = Path(file)
+    if path.name == str(file) and not path.suffix and not path.is_file():
+        known = protocols()
+        if path.name not in known:
+            raise UsageError(
+                f"config file {file}: there is no such file, and no protocol of that name; "
+                f"the protocols are {', '.join(known)}{nearest(path.name, known)}"
+            )
+        path = known[path.name]
     try:
-        values = plain_yaml(Path(file).read_text(encoding="utf-8"))
+        values = plain_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"config file {file}: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:
@@ -107,6 +119,68 @@ def read_config_file(file: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UsageError(f"config file {file}: must hold 'key: value' lines, not {type(values).__name__}")
     return values
+
+
+def sampled_negatives(config: Config, phase: str) -> int:
+    """Negatives of each positive in ``"valid"`` or ``"test"``; 0 where all items are ranked, or the data name them."""
+    number = config[f"{phase}_neg_sample_args"]["sample_num"]
+    return 0 if number == "none" else int(number)
+
+
+def describe_evaluation(config: Config) -> str:
+    """Among what the positives of validation and of test are ranked."""
+    valid, test = (_describe_phase(config, phase) for phase in ("valid", "test"))
+    return valid if valid == test else f"{valid} in validation, {test} in test"
+
+
+def _describe_phase(config: Config, phase: str) -> str:
+    number, mode = sampled_negatives(config, phase), config["eval_args"]["mode"][phase]
+    if not number:
+        return "full ranking" if mode == "full" else mode
+    law = "by popularity" if mode.startswith("pop") else "uniformly"
+    together = "" if config["sampled_groups"] == "positive" else ", all of a user together"
+    return f"{number} negatives sampled {law}{together}"
+
+
+def check_evaluation(config: Config) -> None:
+    """Refuse an evaluation that the data of the model cannot give, or that its metrics cannot be taken from."""
+    split = config["eval_args"]["split"]
+    by_period = split == BY_PERIOD
+    points = split.get("TS") if isinstance(split, dict) else None
+    if isinstance(points, list) and not by_period and not all(isinstance(point, (int, float)) for point in points):
+        raise UsageError(
+            f"eval_args: its split must be {BY_PERIOD}, or ratios such as {{'TS': [0.8, 0.1, 0.1]}}, not {split}"
+        )
+    in_groups = config["sampled_groups"] == "positive"
+    lacking = _why_no_log(config) if by_period or in_groups else None
+    if lacking:
+        asked = f"the split {BY_PERIOD}" if by_period else "sampled_groups: 'positive'"
+        raise UsageError(f"eval_args: {asked} needs {lacking}")
+    if "pooledauc" in [metric.lower() for metric in config["metrics"]] and not (
+        in_groups and all(sampled_negatives(config, phase) for phase in ("valid", "test"))
+    ):
+        raise UsageError(
+            "metrics: PooledAUC needs sampled_groups: 'positive', and in eval_args a mode such as 'pop99' for "
+            "validation and test"
+        )
+
+
+def _why_no_log(config: Config) -> str | None:
+    """What keeps this model from the plugin's log of interactions."""
+    from recbole.data import dataset as datasets
+
+    from ..data.dataset import LogDataset
+
+    model, own = config["model"], getattr(datasets, f"{config['model']}Dataset", None)
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+        return f"a sequential model, and {model} is none"
+    if own is not None and own is not LogDataset:
+        return f"the order of a log, and {model} has a dataset of its own in RecBole"
+    if config["benchmark_filename"]:
+        return "the order of a log, and benchmark_filename has already split it"
+    if own is None and not (config["exact_time"] or config["lazy_augmentation"]):
+        return "exact_time: True"
+    return None
 
 
 def check_dataset(config: Config) -> None:

@@ -24,6 +24,8 @@ def properties_page() -> str:
     parts = [HEAD]
     titles = {PROPERTIES_DIR / "data.yaml": "Data, for every model that this package runs"}
     titles.update({path: path.stem for path in sorted((PROPERTIES_DIR / "model").glob("*.yaml"))})
+    for path in sorted((PROPERTIES_DIR / "protocol").glob("*.yaml")):
+        titles[path] = f"Protocol of evaluation: `--config_files {path.stem}`"
     for path, title in titles.items():
         rows = [_row(prop) for prop in read_properties(path).values()]
         parts.append(f"## {title}\n")
