@@ -1,4 +1,4 @@
-"""Bayesian personalised ranking, on vectors."""
+"""Bayesian personalised ranking, on vectors or on scores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,27 @@ class BPRLoss(nn.Module):
     """
 
     def forward(self, anchor: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
-        pos_score = (anchor * pos).sum(-1)  # [...]
-        neg_score = (anchor * neg).sum(-1)  # [...]
-        losses = F.softplus(neg_score - pos_score)  # [...]
+        return self.of_scores((anchor * pos).sum(-1), (anchor * neg).sum(-1))
+
+    @staticmethod
+    def of_scores(positive: Tensor, negative: Tensor, usable: Tensor | None = None) -> Tensor:
+        """The same from scores ``[...]``; with ``usable``, a boolean ``[...]``, over those pairs only."""
+        losses = F.softplus(negative - positive)  # [...]
+        if usable is not None:
+            return losses.where(usable, 0.0).sum() / usable.sum().clamp(min=1)
+        return losses.mean() if losses.numel() else losses.sum()
+
+    @staticmethod
+    def of_mixture(positive: Tensor, negative: Tensor, log_weight: Tensor, usable: Tensor | None = None) -> Tensor:
+        """``-log sum_k w_k sigmoid(positive_k - negative_k)``: each part ranks the pair, and the parts are mixed.
+
+        Args:
+            positive: ``[K, N, 1]``; negative: ``[K, N, n]``, scores of the parts.
+            log_weight: ``[N, K]``, logs of weights that add up to 1; one part alone is :meth:`of_scores`.
+            usable: boolean ``[N, n]``, the pairs that count; all, if not given.
+        """
+        joint = F.logsigmoid(positive - negative) + log_weight.T.unsqueeze(-1)  # [K, N, n]
+        losses = -joint.logsumexp(0)  # [N, n]
+        if usable is not None:
+            return losses.where(usable, 0.0).sum() / usable.sum().clamp(min=1)
         return losses.mean() if losses.numel() else losses.sum()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ class InterestContrastiveLoss(nn.Module):
         margin: hinge margin of ``triplet``, at least 0.
         temperature: divisor of the cosine in ``infonce``, above 0.
         form: of ``triplet``, ``"dimension"`` or ``"vector"``.
+        weights: of the four tasks, in the order above, not negative.
+        rows: ``infonce`` compares so many rows with each other at most, drawn anew at each call; all, if ``None``.
 
     Shapes:
         long_interest, short_interest, long_proxy, short_proxy: ``[..., D]``.
@@ -46,7 +48,8 @@ class InterestContrastiveLoss(nn.Module):
         returns: a scalar; exactly 0, with a live graph, when no row counts.
 
     Raises:
-        ValueError: for a wrong ``kind`` or ``form``, a negative ``margin`` or a ``temperature`` not above 0.
+        ValueError: for a wrong ``kind`` or ``form``, a negative ``margin``, a ``temperature`` not above 0, or
+            other than four weights of at least 0.
 
     Example:
         >>> import torch
@@ -57,7 +60,13 @@ class InterestContrastiveLoss(nn.Module):
     """
 
     def __init__(
-        self, kind: str = "bpr", margin: float = 1.0, temperature: float = 0.1, form: str = "dimension"
+        self,
+        kind: str = "bpr",
+        margin: float = 1.0,
+        temperature: float = 0.1,
+        form: str = "dimension",
+        weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+        rows: int | None = None,
     ) -> None:
         super().__init__()
         if kind not in KINDS:
@@ -68,7 +77,11 @@ class InterestContrastiveLoss(nn.Module):
             raise ValueError(f"temperature must be a finite number above 0, not {temperature!r}")
         if form not in FORMS:
             raise ValueError(f"triplet form must be one of {', '.join(FORMS)}, not {form!r}")
+        if len(weights) != 4 or not all(w >= 0 and math.isfinite(w) for w in weights):
+            raise ValueError(f"contrastive task weights must be four finite numbers of at least 0, not {weights!r}")
         self.kind = kind
+        self.weights = tuple(float(w) for w in weights)
+        self.rows = rows
         self.form = form
         self.margin = margin
         self.temperature = temperature
@@ -82,14 +95,24 @@ class InterestContrastiveLoss(nn.Module):
         mask: Tensor | None = None,
     ) -> Tensor:
         views = [long_interest, short_interest, long_proxy, short_proxy]
-        if mask is not None:
-            index = chosen(mask)  # [N]
+        index = None if mask is None else chosen(mask)  # [N]
+        if self.kind == "infonce" and self.rows is not None:
+            index = self._some(views[0][..., 0], index)
+        if index is not None:
             views = [take_rows(view, index) for view in views]  # [N, D] each
         rows = [view.reshape(-1, view.shape[-1]) for view in views]  # [N, D] each
         if rows[0].shape[0] == 0:
             return torch.stack([row.sum() for row in rows]).sum()
         tasks: Callable[..., Tensor] = getattr(self, f"_{self.kind}")
-        return tasks(*rows).mean(-1).sum()
+        losses = tasks(*rows).mean(-1)  # [4]
+        return (losses * losses.new_tensor(self.weights)).sum()
+
+    def _some(self, like: Tensor, index: Tensor | None) -> Tensor | None:
+        number = like.numel() if index is None else len(index)
+        if self.rows is None or number <= self.rows:
+            return index
+        drawn = torch.randperm(number, device=like.device)[: self.rows]
+        return drawn if index is None else index[drawn]
 
     def extra_repr(self) -> str:
         return f"kind={self.kind!r}, margin={self.margin}, temperature={self.temperature}"

@@ -1,4 +1,4 @@
-"""Cross-entropy over the whole catalogue, under a memory budget."""
+"""Cross-entropy over the whole catalogue, of one vector or of a mixture of several, under a memory budget."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PADDING_ITEM = 0
 CPU_BUDGET, DEVICE_BUDGET = 4 << 20, 512 << 20
 
 
-class _LinearCrossEntropy(torch.autograd.Function):
+class _MixtureCrossEntropy(torch.autograd.Function):
     """Sum of row losses and its gradient, a slab of rows at a time.
 
     The logits of a slab are turned into their own gradient in place before the next slab is
@@ -19,65 +19,98 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, items: Tensor, target: Tensor, slab_rows: int) -> Tensor:
-        needs_query, needs_items = ctx.needs_input_grad[:2]
-        grad_query = torch.empty_like(query) if needs_query else None
+    def forward(ctx: Any, queries: Tensor, log_weight: Tensor, items: Tensor, target: Tensor, slab_rows: int) -> Tensor:
+        needs_queries, needs_weight, needs_items = ctx.needs_input_grad[:3]
+        grad_queries = torch.empty_like(queries) if needs_queries else None
+        grad_weight = torch.empty_like(log_weight) if needs_weight else None
         grad_items = torch.zeros_like(items) if needs_items else None
-        total = query.new_zeros(())
-        for start in range(0, query.shape[0], slab_rows):
-            q = query[start : start + slab_rows]  # [S, D]
-            t = target[start : start + slab_rows, None]  # [S, 1]
-            logits = q @ items.T  # [S, I]
-            logits[:, PADDING_ITEM] = -torch.inf
-            positive = logits.gather(1, t)  # [S, 1]
-            top = logits.amax(1, keepdim=True)  # [S, 1]
-            logits.sub_(top).exp_()
-            mass = logits.sum(1, keepdim=True)  # [S, 1]
-            total += (mass.log() + (top - positive)).sum()  # in this order no digit is lost to a large top
-            if needs_query or needs_items:
-                logits.div_(mass)
-                logits.scatter_add_(1, t, logits.new_full(t.shape, -1.0))
-            if grad_query is not None:
-                torch.mm(logits, items, out=grad_query[start : start + slab_rows])
-            if grad_items is not None:
-                grad_items.addmm_(logits.T, q)
-            del logits  # before the next slab is made
-        ctx.save_for_backward(grad_query, grad_items)
+        total = queries.new_zeros(())
+        for start in range(0, queries.shape[1], slab_rows):
+            slab = slice(start, start + slab_rows)
+            t = target[slab, None]  # [S, 1]
+            parts, joint = [], log_weight[slab].clone()  # [S, K]
+            for k, query in enumerate(queries):
+                logits = query[slab] @ items.T  # [S, I]
+                logits[:, PADDING_ITEM] = -torch.inf
+                positive = logits.gather(1, t)  # [S, 1]
+                top = logits.amax(1, keepdim=True)  # [S, 1]
+                logits.sub_(top).exp_()
+                mass = logits.sum(1, keepdim=True)  # [S, 1]
+                # In this order no digit is lost to a large top.
+                joint[:, k : k + 1] -= mass.log() + (top - positive)
+                parts.append((logits, mass))
+                del logits
+            total -= joint.logsumexp(1).sum()
+            share = joint.softmax(1)  # [S, K], how much of the target's probability each part explains
+            if grad_weight is not None:
+                grad_weight[slab] = -share
+            for k, (logits, mass) in enumerate(parts):
+                own = share[:, k : k + 1]  # [S, 1]
+                if needs_queries or needs_items:
+                    logits.mul_(own / mass).scatter_add_(1, t, -own)
+                if grad_queries is not None:
+                    torch.mm(logits, items, out=grad_queries[k, slab])
+                if grad_items is not None:
+                    grad_items.addmm_(logits.T, queries[k, slab])
+            del parts, logits  # before the next slab is made
+        ctx.save_for_backward(grad_queries, grad_weight, grad_items)
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
-        grad_query, grad_items = ctx.saved_tensors
-        return (
-            None if grad_query is None else grad_query * grad,
-            None if grad_items is None else grad_items * grad,
-            None,
-            None,
-        )
+        scaled = (None if saved is None else saved * grad for saved in ctx.saved_tensors)
+        return (*scaled, None, None)
 
 
-def linear_cross_entropy(query: Tensor, items: Tensor, target: Tensor, budget_bytes: int | None = None) -> Tensor:
-    """Mean cross-entropy of ``query @ items.T`` against ``target``, without ever holding all logits.
+def _slab_rows(items: Tensor, parts: int, budget_bytes: int | None) -> int:
+    if budget_bytes is None:
+        budget_bytes = CPU_BUDGET if items.device.type == "cpu" else DEVICE_BUDGET
+    return max(1, budget_bytes // (parts * items.shape[0] * items.element_size()))
 
-    Item 0 is RecBole's padding and never competes.
+
+def mixture_cross_entropy(
+    queries: Tensor, log_weight: Tensor, items: Tensor, target: Tensor, budget_bytes: int | None = None
+) -> Tensor:
+    """Mean of ``-log sum_k w_k softmax(q_k @ items.T)[target]``, without ever holding all logits.
+
+    A mixture of softmaxes (Yang et al., "Breaking the Softmax Bottleneck", ICLR 2018).  Item 0 is RecBole's padding and
+    never competes.
 
     Args:
-        query: ``[N, D]``.
+        queries: ``[K, N, D]``.
+        log_weight: ``[N, K]``, logs of weights that add up to 1 over the parts.
         items: ``[I, D]``, the table of item embeddings.
         target: ``[N]`` integers in ``1 .. I-1``.
-        budget_bytes: memory for logits held at once; at least one row of ``I`` logits is held.
+        budget_bytes: memory for logits held at once; at least one row of ``K I`` logits is held.
             By default 4 MiB on a CPU, which stay in its cache, and 512 MiB elsewhere.
 
     Returns:
         A scalar; exactly 0, with a live graph, when ``N`` is 0. It can be differentiated once.
     """
-    if query.shape[0] == 0:
-        return query.sum() + 0 * items.sum()
-    if budget_bytes is None:
-        budget_bytes = CPU_BUDGET if query.device.type == "cpu" else DEVICE_BUDGET
-    slab_rows = max(1, budget_bytes // (items.shape[0] * items.element_size()))
+    if queries.shape[1] == 0:
+        return queries.sum() + log_weight.sum() + 0 * items.sum()
+    slab_rows = _slab_rows(items, len(queries), budget_bytes)
     # Matrix products in reduced precision would be summed over the whole catalogue.
-    with torch.autocast(device_type=query.device.type, enabled=False):
-        total = _LinearCrossEntropy.apply(query.to(items.dtype), items, target, slab_rows)
-    return total / query.shape[0]
+    with torch.autocast(device_type=queries.device.type, enabled=False):
+        total = _MixtureCrossEntropy.apply(
+            queries.to(items.dtype), log_weight.to(items.dtype), items, target, slab_rows
+        )
+    return total / queries.shape[1]
+
+
+def linear_cross_entropy(query: Tensor, items: Tensor, target: Tensor, budget_bytes: int | None = None) -> Tensor:
+    """Mean cross-entropy of ``query @ items.T`` against ``target``: :func:`mixture_cross_entropy` of one part.
+
+    Args:
+        query: ``[N, D]``.
+        items, target, budget_bytes: as there.
+    """
+    return mixture_cross_entropy(query.unsqueeze(0), query.new_zeros((len(query), 1)), items, target, budget_bytes)
+
+
+@torch.no_grad()
+def log_partition(query: Tensor, items: Tensor, budget_bytes: int | None = None) -> Tensor:
+    """``logsumexp(query @ items.T)`` over all items but the padding, ``[N]``, a slab of rows at a time."""
+    slabs = query.split(_slab_rows(items, 1, budget_bytes))
+    return torch.cat([(slab @ items[1:].T).logsumexp(1) for slab in slabs])

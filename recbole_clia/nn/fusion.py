@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class InterestFusion(nn.Module):
@@ -36,11 +37,14 @@ class InterestFusion(nn.Module):
             long_interest, short_interest: ``[..., D]``.
 
         Returns:
-            ``(user [..., D], alpha [..., 1])``.
+            ``(user [..., D], log_weight [..., 2])``: the fused vector, and the logs of alpha and of 1 - alpha.
         """
         if self.fixed_alpha is not None:
-            alpha = torch.full_like(long_interest[..., :1], self.fixed_alpha)  # [..., 1]
+            weight = torch.tensor([self.fixed_alpha, 1 - self.fixed_alpha], dtype=state.dtype, device=state.device)
+            log_weight = weight.log().expand(*state.shape[:-1], 2)  # [..., 2]
         else:
             seen = torch.cat([state, long_interest, short_interest], -1)  # [..., S + 2D]
-            alpha = torch.sigmoid(self.gate(seen))  # [..., 1]
-        return alpha * long_interest + (1 - alpha) * short_interest, alpha
+            logit = self.gate(seen)  # [..., 1]
+            log_weight = F.logsigmoid(torch.cat([logit, -logit], -1))  # [..., 2]
+        weight = log_weight.exp()
+        return weight[..., :1] * long_interest + weight[..., 1:] * short_interest, log_weight

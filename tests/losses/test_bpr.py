@@ -94,3 +94,68 @@ def test_extreme_scores_neither_overflow_nor_lose_the_gradient(dtype, sign):
     assert loss.item() == (2e4 if sign > 0 else 0.0)
     loss.backward()
     assert anchor.grad.item() == (2.0 if sign > 0 else 0.0)
+
+
+# ----- of scores
+
+
+def scores(*shapes, seed=0):
+    return [3 * v.detach() for v in vectors(*shapes, seed=seed)]
+
+
+def of_scores_by_loops(positive, negative, usable=None):
+    pairs = [
+        (p, n, usable is None or usable[row][j])
+        for row, (p, row_of_negatives) in enumerate(zip(positive, negative, strict=True))
+        for j, n in enumerate(row_of_negatives)
+    ]
+    losses = [softplus(n - p) for p, n, counts in pairs if counts]
+    return sum(losses) / max(1, len(losses))
+
+
+def test_of_scores_equals_the_loss_of_vectors():
+    anchor, pos, neg = vectors((4, 1, 3), (4, 1, 3), (4, 5, 3))
+    got = BPRLoss.of_scores((anchor * pos).sum(-1), (anchor * neg).sum(-1))
+    assert got.item() == BPRLoss()(anchor, pos, neg).item()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_scores_is_the_mean_over_the_usable_pairs(seed):
+    positive, negative = scores((5,), (5, 7), seed=seed)
+    usable = torch.rand(5, 7, generator=torch.Generator().manual_seed(seed)) < 0.4
+    usable[2] = False  # a row without any
+    for mask in (None, usable, torch.ones_like(usable)):
+        got = BPRLoss.of_scores(positive.unsqueeze(1), negative, mask).item()
+        want = of_scores_by_loops(positive.tolist(), negative.tolist(), None if mask is None else mask.tolist())
+        assert got == pytest.approx(want, rel=1e-12)
+
+
+@pytest.mark.parametrize("junk", [0.0, -1e4, 1e4, 1e30, math.inf])
+def test_pairs_that_are_not_usable_do_not_matter(junk):
+    positive, negative = scores((4, 1), (4, 6))
+    usable = torch.rand(4, 6, generator=torch.Generator().manual_seed(1)) < 0.5
+    positive.requires_grad_()
+    spoilt = negative.masked_fill(~usable, junk).requires_grad_()
+    negative.requires_grad_()
+    value, other = (BPRLoss.of_scores(positive, n, usable) for n in (negative, spoilt))
+    assert other.item() == value.item()
+    want = torch.autograd.grad(value, (positive, negative))
+    got = torch.autograd.grad(other, (positive, spoilt))
+    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+    assert (got[1][~usable] == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (4, 3)])
+def test_no_usable_pair_is_exactly_zero_with_a_live_graph(shape):
+    source = torch.ones(3, requires_grad=True)
+    scores_of_all = source.expand(*shape)
+    loss = BPRLoss.of_scores(scores_of_all[:, :1], scores_of_all, torch.zeros(shape, dtype=torch.bool))
+    assert loss.item() == 0
+    loss.backward()
+    assert torch.equal(source.grad, torch.zeros(3))
+
+
+def test_gradcheck_of_scores():
+    usable = torch.tensor([[True, False, True], [False, False, False]])
+    views = [v.requires_grad_() for v in scores((2, 1), (2, 3))]
+    assert torch.autograd.gradcheck(lambda p, n: BPRLoss.of_scores(p, n, usable), views)

@@ -296,3 +296,106 @@ def test_refuses_a_margin_out_of_range(kind, margin):
 def test_refuses_a_temperature_out_of_range(kind, temperature):
     with pytest.raises(ValueError, match="temperature"):
         InterestContrastiveLoss(kind, temperature=temperature)
+
+
+# ----- weights of the tasks, and rows compared
+
+
+@KIND
+def test_each_task_by_itself_is_its_part_of_the_sum(kind):
+    views, mask = four_views((6, 4)), random_mask((6,))
+    alone = []
+    for task in range(4):
+        weights = [0.0] * 4
+        weights[task] = 1.0
+        alone.append(InterestContrastiveLoss(kind, weights=weights)(*views, mask=mask).item())
+    assert len({round(value, 6) for value in alone}) == 4
+    assert sum(alone) == pytest.approx(InterestContrastiveLoss(kind)(*views, mask=mask).item(), rel=1e-12)
+    weighted = InterestContrastiveLoss(kind, weights=[0.5, 2, 0, 3])(*views, mask=mask).item()
+    assert weighted == pytest.approx(0.5 * alone[0] + 2 * alone[1] + 3 * alone[3], rel=1e-12)
+
+
+@pytest.mark.parametrize("task", range(4))
+def test_the_tasks_come_in_the_order_of_their_anchors(task):
+    views = four_views((5, 3))
+    long, short, p_long, p_short = (v.detach().tolist() for v in views)
+    anchor, positive, negative = tasks(long, short, p_long, p_short)[task]
+    want = sum(
+        math.log1p(math.exp(dot(a, n) - dot(a, p))) for a, p, n in zip(anchor, positive, negative, strict=True)
+    ) / len(anchor)
+    weights = [float(other == task) for other in range(4)]
+    assert InterestContrastiveLoss("bpr", weights=weights)(*views).item() == pytest.approx(want, rel=1e-12)
+
+
+@KIND
+def test_weights_of_zero_leave_nothing_but_a_live_graph(kind):
+    views = four_views((5, 3))
+    loss = InterestContrastiveLoss(kind, weights=[0, 0, 0, 0])(*views)
+    assert loss.item() == 0
+    loss.backward()
+    assert all((v.grad == 0).all() for v in views)
+
+
+@pytest.mark.parametrize(
+    "weights", [[1, 1], [], [1, 1, 1, 1, 1], [1, 1, 1, -0.1], [1, math.inf, 1, 1], [math.nan, 1, 1, 1]]
+)
+def test_refuses_weights_that_are_not_four_numbers_of_at_least_zero(weights):
+    with pytest.raises(ValueError, match="contrastive task weights must be four finite numbers of at least 0"):
+        InterestContrastiveLoss("bpr", weights=weights)
+
+
+@pytest.mark.parametrize("rows", [7, 8, 100])
+@pytest.mark.parametrize("masked", [False, True])
+def test_infonce_of_no_more_rows_than_are_compared_is_exact(rows, masked):
+    views = four_views((9, 4) if masked else (7, 4))
+    mask = torch.tensor([True] * 4 + [False] * 2 + [True] * 3) if masked else None
+    state = torch.get_rng_state()
+    loss = InterestContrastiveLoss("infonce", rows=rows)(*views, mask=mask)
+    assert loss.item() == InterestContrastiveLoss("infonce")(*views, mask=mask).item()
+    assert torch.equal(torch.get_rng_state(), state)  # nothing was drawn
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (2, 3, 4)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_infonce_of_more_rows_is_that_of_some_of_them(shape, masked):
+    views = four_views(shape)
+    mask = torch.ones(shape[:-1], dtype=torch.bool)
+    if masked:
+        mask.view(-1)[2] = False
+    flat = [v.detach().reshape(-1, 4) for v in views]
+    places = [p for p in range(6) if mask.view(-1)[p]]
+    subsets = {c: by_loops("infonce", [v[list(c)] for v in flat]) for c in itertools.combinations(places, 3)}
+    loss = InterestContrastiveLoss("infonce", rows=3)
+    torch.manual_seed(0)
+    found = set()
+    for _ in range(60):
+        value = loss(*views, mask=mask if masked else None).item()
+        matching = [c for c, want in subsets.items() if value == pytest.approx(want, rel=1e-11)]
+        assert len(matching) == 1
+        found.add(matching[0])
+    assert len(found) >= 0.8 * len(subsets)
+
+
+def test_the_rows_compared_are_the_seeds_alone():
+    views = four_views((50, 4))
+    loss = InterestContrastiveLoss("infonce", rows=5)
+    values = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        values.append(loss(*views).item())
+    assert values[0] == values[1] != values[2]
+
+
+@pytest.mark.parametrize("kind", ["bpr", "triplet"])
+def test_the_other_kinds_compare_no_rows_and_take_all(kind):
+    views = four_views((9, 4))
+    assert InterestContrastiveLoss(kind, rows=2)(*views).item() == InterestContrastiveLoss(kind)(*views).item()
+
+
+def test_the_gradient_reaches_the_rows_compared_only():
+    views = four_views((9, 4))
+    torch.manual_seed(0)
+    InterestContrastiveLoss("infonce", rows=3)(*views).backward()
+    touched = [(v.grad != 0).any(-1) for v in views]
+    assert all(torch.equal(t, touched[0]) for t in touched)
+    assert touched[0].sum() == 3

@@ -127,9 +127,20 @@ def test_short_term_encoder_refuses_another_kind() -> None:
 def test_fusion_weighs_the_interests_by_alpha() -> None:
     fusion = randomised(InterestFusion(D, H))
     state, long, short = torch.randn(B, H).double(), torch.randn(B, D).double(), torch.randn(B, D).double()
-    user, alpha = fusion(state, long, short)
-    assert alpha.shape == (B, 1)
-    assert ((alpha > 0) & (alpha < 1)).all()
+    user, log_weight = fusion(state, long, short)
+    assert log_weight.shape == (B, 2)
+    weight = log_weight.exp()
+    assert ((weight > 0) & (weight < 1)).all()
+    torch.testing.assert_close(weight.sum(-1), torch.ones(B, dtype=weight.dtype))
+    torch.testing.assert_close(user, weight[:, :1] * long + weight[:, 1:] * short)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_a_fixed_weight_is_the_weight(alpha: float) -> None:
+    fusion = InterestFusion(D, H, alpha)
+    long, short = torch.randn(B, D), torch.randn(B, D)
+    user, log_weight = fusion(torch.randn(B, H), long, short)
+    torch.testing.assert_close(log_weight.exp(), torch.tensor([[alpha, 1 - alpha]]).expand(B, 2))
     torch.testing.assert_close(user, alpha * long + (1 - alpha) * short)
 
 
