@@ -19,6 +19,8 @@ from typing import Any
 
 import yaml
 
+from .schedule import Schedule
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 # Installed, the property files lie inside the package; in a checkout, beside it.
 PROPERTIES_DIR = next(
@@ -121,13 +123,30 @@ class Property:
             return None
         kinds: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "list": (list, tuple), "dict": dict}
         names = [name.strip() for name in re.split(r"\bor\b|,|/", self.type)]
+        if "schedule" in names and isinstance(value, (list, tuple)):
+            return self._complaint_of_schedule(value)
         wanted = tuple(kinds[n] for n in names if n in kinds)
         if wanted and "str" not in names:
             is_bool = isinstance(value, bool)
             if not any(isinstance(value, w) for w in wanted) or (is_bool and "bool" not in names):
                 return f"must be {self.type}, not {value!r}"
-        if self.allowed is not None and not self.allowed.admits(value):
+        if self.allowed is None:
+            return None
+        if "list" in names and isinstance(value, (list, tuple)) and value:
+            if all(map(self.allowed.admits, value)):
+                return None
+            return f"must be a list whose elements are {self.allowed}, not {value!r}"
+        if not self.allowed.admits(value):
             return f"must be {self.allowed}, not {value!r}"
+        return None
+
+    def _complaint_of_schedule(self, value: Any) -> str | None:
+        try:
+            values = Schedule(value).values
+        except ValueError as error:
+            return f"must be {self.type}: {error}"
+        if self.allowed is not None and not all(map(self.allowed.admits, values)):
+            return f"must be {self.allowed} in every epoch, not {value!r}"
         return None
 
 

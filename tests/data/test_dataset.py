@@ -152,19 +152,3 @@ def test_a_user_of_one_item_trains_nothing_and_breaks_nothing(workplace: Any, ma
 def test_stride_beyond_the_window_is_refused(made: dict[str, Any]) -> None:
     with pytest.raises((UsageError, ValueError), match="stride"):
         prepare({**made, "packed_stride": 9})
-
-
-def test_dynamic_negatives_are_refused_when_packed(made: dict[str, Any]) -> None:
-    dynamic = {"distribution": "uniform", "sample_num": 1, "dynamic": True, "candidate_num": 5}
-    with pytest.raises(UsageError, match="packed: False"):
-        prepare({**made, "loss_type": "BPR", "train_neg_sample_args": dynamic})
-
-
-@pytest.mark.parametrize("distribution", ["uniform", "popularity"])
-def test_packed_negatives_are_never_the_target(made: dict[str, Any], distribution: str) -> None:
-    negatives = {"distribution": distribution, "sample_num": 4}
-    ours = prepare({**made, "loss_type": "BPR", "train_neg_sample_args": negatives})
-    for batch in ours.train:
-        target, negative = batch["item_id" + TARGETS_SUFFIX], batch["neg_item_id" + TARGETS_SUFFIX]
-        assert negative.shape == (*target.shape, 4)
-        assert ((negative != target.unsqueeze(-1)) & (negative > 0)).all()

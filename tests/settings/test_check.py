@@ -223,7 +223,7 @@ def values_beside(allowed):
     return inside, outside
 
 
-@pytest.mark.parametrize("key", [key for key in CLIA if CLIA[key].allowed])
+@pytest.mark.parametrize("key", [key for key in CLIA if CLIA[key].allowed and CLIA[key].type != "list"])
 def test_clias_ranges_are_kept(key):
     inside, outside = values_beside(CLIA[key].allowed)
     for value in inside:
@@ -234,6 +234,32 @@ def test_clias_ranges_are_kept(key):
         with pytest.raises(UsageError, match=f"^{key} must be ") as refusal:
             check_values({key: value}, [key], "CLIA")
         assert str(refusal.value).endswith(f", not {value!r}")
+
+
+@pytest.mark.parametrize("key", [key for key in CLIA if CLIA[key].allowed and CLIA[key].type == "list"])
+def test_clias_ranges_of_lists_are_kept(key):
+    inside, outside = values_beside(CLIA[key].allowed)
+    check_values({key: inside}, [key], "CLIA")
+    for value in outside:
+        for wrong in ([*inside, value], value):
+            with pytest.raises(UsageError, match=f"^{key} must be (a list whose elements are|list)") as refusal:
+                check_values({key: wrong}, [key], "CLIA")
+            assert str(refusal.value).endswith(f", not {wrong!r}")
+
+
+@pytest.mark.parametrize("key", [key for key in CLIA if "schedule" in CLIA[key].type])
+def test_clias_schedules_keep_to_the_range_in_every_epoch(key):
+    low = int(CLIA[key].allowed.low)
+    check_values({key: [[0, low], [5, low + 2.5]]}, [key], "CLIA")
+    with pytest.raises(UsageError, match=rf"^{key} must be in \[{low}, inf\) in every epoch, not \[\[0, {low}\], "):
+        check_values({key: [[0, low], [5, low - 0.5]]}, [key], "CLIA")
+    with pytest.raises(UsageError, match=f"^{key} must be .*a schedule is a number or a list of"):
+        check_values({key: [low, low + 1]}, [key], "CLIA")
+
+
+def test_clia_has_lists_and_schedules():
+    assert {key for key in CLIA if "schedule" in CLIA[key].type} >= {"contrastive_loss_weight", "negative_num"}
+    assert {key for key in CLIA if CLIA[key].type == "list"} >= {"contrastive_task_weights", "augmentation"}
 
 
 @pytest.mark.parametrize("key", HOST_RANGES)

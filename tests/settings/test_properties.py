@@ -270,6 +270,60 @@ def test_nothing_is_fine_where_the_default_or_the_type_is_nothing():
     assert prop("int", 5, "[1, inf)").complaint(None) == "must be int, not None"
 
 
+def test_a_schedule_is_a_number_or_points():
+    line = prop("float or schedule", 0.1, "[0, inf)")
+    for good in (0, 0.5, 3, [[0, 1.0]], [[0, 0], [5, 0.25]], ((0, 1), (2, 0))):
+        assert line.complaint(good) is None
+    assert line.complaint("0.5") == "must be float or schedule, not '0.5'"
+    assert line.complaint(True) == "must be float or schedule, not True"
+    assert line.complaint(None) == "must be float or schedule, not None"
+    assert line.complaint(-1) == "must be in [0, inf), not -1"
+    assert line.complaint([[0, 1], [3, -1]]) == "must be in [0, inf) in every epoch, not [[0, 1], [3, -1]]"
+    assert line.complaint([[0, math.inf]]) == "must be in [0, inf) in every epoch, not [[0, inf]]"
+    what = "must be float or schedule: a schedule is a number or a list of [epoch, value], not "
+    for bad in ([], [0.1, 0.2], [[0, 1, 2]], [[0, "1"]], [[-1, 1]]):
+        assert line.complaint(bad) == what + repr(bad)
+    falling = [[3, 1], [2, 5]]
+    assert line.complaint(falling) == (
+        f"must be float or schedule: the epochs of a schedule must rise, and do not in {falling}"
+    )
+
+
+def test_a_schedule_of_whole_numbers_may_be_nothing():
+    line = prop("int or schedule or None", None, "[1, inf)")
+    for good in (None, 1, 128, [[0, 1], [10, 64]], [[0, 1.5]]):
+        assert line.complaint(good) is None
+    assert line.complaint(0) == "must be in [1, inf), not 0"
+    assert line.complaint(1.5) == "must be int or schedule or None, not 1.5"
+    assert line.complaint([[0, 0], [3, 5]]) == "must be in [1, inf) in every epoch, not [[0, 0], [3, 5]]"
+    assert prop("int or schedule", 4, "[1, inf)").complaint(None) == "must be int or schedule, not None"
+
+
+def test_a_schedule_without_a_range_may_hold_any_numbers():
+    line = prop("float or schedule")
+    assert line.complaint([[0, -5], [2, 1e9]]) is None
+    assert line.complaint([[0, 1], [0, 2]]) is not None
+
+
+def test_points_are_no_schedule_where_the_type_names_none():
+    assert prop("float").complaint([[0, 1]]) == "must be float, not [[0, 1]]"
+
+
+def test_the_range_of_a_list_is_that_of_its_elements():
+    numbers = prop("list", [1, 1], "[0, 1)")
+    for good in ([0], [0.5, 0.25, 0], (0.5,)):
+        assert numbers.complaint(good) is None
+    for bad in ([1], [0.5, -1], ["0"], [None], [True], [[0]]):
+        assert numbers.complaint(bad) == f"must be a list whose elements are in [0, 1), not {bad!r}"
+    assert numbers.complaint([]) == "must be in [0, 1), not []"
+    assert numbers.complaint(0.5) == "must be list, not 0.5"
+    words = prop("list", ["a"], "['a', 'b']")
+    assert words.complaint(["b", "a", "b"]) is None
+    assert words.complaint(["a", "c"]) == "must be a list whose elements are one of a, b, not ['a', 'c']"
+    assert words.complaint([]) == "must be one of a, b, not []"
+    assert prop("list", [1]).complaint([]) is None
+
+
 # ----- what the comments of a file say
 
 
@@ -356,7 +410,13 @@ def test_no_key_is_given_twice(file):
 
 @pytest.mark.parametrize("line", read_properties(PROPERTIES_DIR / "model/CLIA.yaml").values(), ids=lambda p: p.key)
 def test_every_key_of_clia_is_read_by_code(line):
+    """By its name in quotes, or by a part of it before what ``f"{name}_part"`` adds."""
     readers = [p for p in SOURCE.rglob("*.py") if "settings" not in p.relative_to(SOURCE).parts]
-    quoted = re.compile(rf"""["']{re.escape(line.key)}["']""")
-    read_here = any(quoted.search(p.read_text(encoding="utf-8")) for p in readers)
-    assert read_here or line.key in framework_keys()
+    code = "\n".join(p.read_text(encoding="utf-8") for p in readers)
+
+    def quoted(word):
+        return re.search(rf"""["']{re.escape(word)}["']""", code) is not None
+
+    endings = re.findall(r"""config\[f["']\{\w+\}(\w+)["']\]""", code)
+    made = [line.key.removesuffix(ending) for ending in endings if line.key.endswith(ending)]
+    assert quoted(line.key) or any(map(quoted, made)) or line.key in framework_keys()
