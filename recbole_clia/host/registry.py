@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..errors import UsageError
 from ..settings.properties import PROPERTIES_DIR
 
 MODELS = ("CLIA", "CLSR")
@@ -30,6 +31,7 @@ def register() -> None:
     from ..models import clia, clsr
     from ..running.trainer import CLIATrainer
     from ..settings.config import PluginConfig
+    from .metrics import offer_sampled_groups
     from .workers import run_recboles
 
     if getattr(recbole.trainer, "CLIATrainer", None) is CLIATrainer:
@@ -42,6 +44,7 @@ def register() -> None:
         setattr(recbole.trainer, f"{name}Trainer", CLIATrainer)
     quick_start.run_recboles = run_recboles
     _offer_packed_loader(recbole.data.utils, recbole.data)
+    offer_sampled_groups()
     _offer_datasets(recbole.data.dataset)
     _add_property_files(Config)
     if hasattr(torch.serialization, "add_safe_globals"):
@@ -117,7 +120,28 @@ def _add_property_files(config_class: Any) -> None:
 
 
 def _complete_negatives(config: Any) -> None:
-    """BPR needs a negative per positive, cross-entropy must have none: follow ``loss_type``."""
-    loss_type = config.external_config_dict.get("loss_type", config.internal_config_dict["loss_type"])
-    if loss_type == "BPR":
-        config.internal_config_dict["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}
+    """Say RecBole's ``train_neg_sample_args`` in the plugin's settings: its models draw their negatives themselves."""
+    given = config.external_config_dict
+    arguments = given.get("train_neg_sample_args")
+    config.internal_config_dict["train_neg_sample_args"] = None
+    if arguments in (None, "None") or not isinstance(arguments, dict) or arguments.get("distribution") == "none":
+        return  # what is no dictionary is refused with the other values
+    if given.get("loss_type", config.internal_config_dict["loss_type"]) == "CE":
+        raise UsageError("train_neg_sample_args: loss_type CE takes no negatives; leave them out, or set BPR")
+    unknown = set(arguments) - {"distribution", "sample_num", "alpha", "dynamic", "candidate_num"}
+    distribution = arguments.get("distribution", "uniform")
+    if unknown or distribution not in ("uniform", "popularity"):
+        wrong = f"no key {sorted(unknown)[0]!r}" if unknown else f"no distribution {distribution!r}"
+        raise UsageError(
+            f"train_neg_sample_args: it has {wrong}; its keys are distribution (uniform or popularity), sample_num, "
+            "alpha, dynamic and candidate_num"
+        )
+    said = {
+        "negative_sampling": "hard" if arguments.get("dynamic") else distribution,
+        "negative_num": arguments.get("sample_num", 1),
+        "popularity_exponent": arguments.get("alpha", 1.0),
+        "negative_pool": max(1, arguments.get("candidate_num", 0)),
+    }
+    for key, value in said.items():
+        given.setdefault(key, value)
+    given["train_neg_sample_args"] = None

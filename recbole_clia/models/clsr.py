@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..data.times import SECONDS
+from ..diagnosis.measures import Measures, measure
 from ..errors import UsageError
-from ..losses import InterestContrastiveLoss
+from ..losses import InterestContrastiveLoss, sampled_softmax
 from ..losses.discrepancy import discrepancy_loss
 from ..nn.gated_cells import TensorFlowGRU, TensorFlowLSTM, Time4LSTM
 from ..nn.mlp import BatchNormMLP, truncated_normal_
 from ..nn.proxies import long_term_proxy, short_term_proxy
 from ..nn.target_attention import TargetAttention
 from ..nn.time_inputs import time_inputs
+from ..sampling import Anchors, negative_sampler
+from ..settings.schedule import Schedule
 
 
 class History(NamedTuple):
@@ -63,8 +67,10 @@ class CLSR(SequentialRecommender):  # type: ignore[misc]
         self.size_fields = [self.USER_ID, self.ITEM_ID, *([self.category_field] if self.category_field else [])]
         of_category = config["category_embedding_size"]
         dim = config["embedding_size"] + of_category
-        self.negatives = config["batch_negatives"]
-        self.contrastive_loss_weight = config["contrastive_loss_weight"]
+        self.epoch = 0
+        self.negative_num = Schedule(config["negative_num"])
+        self.correction = config["negative_correction"]
+        self.contrastive_loss_weight = Schedule(config["contrastive_loss_weight"])
         self.recent_k = config["contrastive_recent_k"]
         self.length_threshold = config["contrastive_length_threshold"]
         self.discrepancy_loss_weight = config["discrepancy_loss_weight"]
@@ -93,6 +99,7 @@ class CLSR(SequentialRecommender):  # type: ignore[misc]
         self.contrastive_loss = InterestContrastiveLoss(
             config["contrastive_loss"], config["triplet_margin"], config["temperature"], config["triplet_form"]
         )
+        self.negatives = negative_sampler(config, dataset)
         self._keep_data(config, dataset)
         if config["gradient_norm"] is not None:
             for parameter in self.parameters():
@@ -207,18 +214,35 @@ class CLSR(SequentialRecommender):  # type: ignore[misc]
             interaction[self.time_field],
         )
 
+    def start_epoch(self, epoch: int) -> None:
+        """Take the schedules' values of this epoch, and cluster the items anew where negatives come from clusters."""
+        self.epoch = epoch
+        if self.negatives is not None:
+            self.negatives.refresh(self.embed(torch.arange(self.n_items, device=self.item_embedding.weight.device)))
+
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
         """Data loss, weighted contrast, weighted discrepancy and weighted L2."""
+        assert self.negatives is not None  # a model is trained with its data
         positive = interaction[self.POS_ITEM_ID]  # [B]
-        candidates = torch.cat([positive.unsqueeze(1), others_of_batch(positive, self.negatives, self.n_items)], 1)
+        anchors = Anchors(positive, interaction[self.USER_ID], lambda items: self._score_of_pool(interaction, items))
+        draw = self.negatives(anchors, round(self.negative_num.at(self.epoch)))
+        candidates = torch.cat([positive.unsqueeze(1), draw.items], 1)
         scores, history, interests = self.forward(interaction, candidates)  # [B, G]
-        data = F.cross_entropy(scores, torch.zeros_like(positive))
+        data = sampled_softmax(scores[:, 0], scores[:, 1:], draw.log_count if self.correction else None)
         return (
             data,
-            self.contrastive_loss_weight * self._contrast(history, interests),
+            self.contrastive_loss_weight.at(self.epoch) * self._contrast(history, interests),
             self.discrepancy_loss_weight * self._discrepancy(interaction[self.USER_ID]),
             self.l2_weight * self._squares(interaction, candidates),
         )
+
+    def _score_of_pool(self, interaction: Any, items: Tensor) -> Tensor:
+        """Scores ``[B, n]`` of candidates ``[B, n]``, which leave no trace in the statistics of the batch norms."""
+        was_training = self.training
+        self.eval()
+        scores = self.forward(interaction, items)[0]
+        self.train(was_training)
+        return scores
 
     def _contrast(self, history: History, interests: Interests) -> Tensor:
         shape = interests.short_interest.shape  # [B, G, D]
@@ -246,8 +270,60 @@ class CLSR(SequentialRecommender):  # type: ignore[misc]
         return torch.stack([(row**2).sum() for row in rows]).sum() / 2
 
     def predict(self, interaction: Any) -> Tensor:
-        """Score of each row's item, ``[B]``."""
-        return self.forward(interaction, interaction[self.ITEM_ID].unsqueeze(1))[0].squeeze(1)
+        """Score of each row's item, ``[B]``; a history that many rows share is encoded once."""
+        item = interaction[self.ITEM_ID]
+        fields = [self.USER_ID, self.ITEM_SEQ_LEN, self.time_field, self.ITEM_SEQ, self.time_list_field]
+        known = torch.cat([interaction[field].double().view(len(item), -1) for field in fields], 1)
+        same, of_row = known.unique(dim=0, return_inverse=True)  # [H, ...], [B]
+        if self.training or len(same) == len(item):  # statistics of a batch count every row
+            return self.forward(interaction, item.unsqueeze(1))[0].squeeze(1)
+        # Candidates of a history in lines of G, as many as a history has on average, so that at most half is padding.
+        size = of_row.bincount()  # [H]
+        width = -(-len(item) // len(size))
+        lines = -(-size // width)  # [H]
+        order = of_row.argsort(stable=True)  # [B], rows by history
+        place = torch.arange(len(item), device=item.device) - (size.cumsum(0) - size)[of_row[order]]
+        line, column = (lines.cumsum(0) - lines)[of_row[order]] + place // width, place % width  # [B] each
+        candidates = item.new_zeros((int(lines.sum()), width))
+        candidates[line, column] = item[order]
+        one_row = order[size.cumsum(0) - size]  # [H], a row of each history
+        history = self._history({field: interaction[field][one_row] for field in fields})
+        history = History(*(part.repeat_interleave(lines, 0) for part in history))
+        target = self.embed(candidates)
+        scores = self.score(self.interests(history, target).user, target)[line, column]  # [B]
+        return torch.empty_like(scores).scatter(0, order, scores)
+
+    @contextmanager
+    def fixed_alpha(self, alpha: float) -> Iterator[None]:
+        """Score with this weight of the long-term interest meanwhile: 1 and 0 are each branch alone."""
+        before, self.manual_alpha = self.manual_alpha, alpha
+        try:
+            yield
+        finally:
+            self.manual_alpha = before
+
+    def measure(self, interaction: Any) -> Measures:
+        """What the interests, the attention and the fusion are like at the end of each row, before the row's item."""
+        history = self._history(interaction)
+        target = self.embed(interaction[self.ITEM_ID]).unsqueeze(1)  # [B, 1, D]
+        found = self.interests(history, target)
+        user = interaction[self.USER_ID]
+        own = self.user_long(user.where(user < self.n_users, torch.zeros_like(user)))  # [B, D]
+        query = target if self.target_in_query else None
+        weights = (
+            self.long_attention(history.items, own, None, history.mask)[1],
+            self.short_attention(history.values, history.query, query, history.mask)[1],
+        )
+        return measure(
+            found.alpha[:, 0, 0],
+            (history.long_interest, found.short_interest[:, 0]),
+            (
+                long_term_proxy(history.items, history.mask),
+                short_term_proxy(history.items, history.mask, self.recent_k),
+            ),
+            (weights[0][:, 0], weights[1][:, 0]),
+            history.mask,
+        )
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items, ``[B, I]``, in blocks of rows and of items that keep to ``full_sort_budget_mib``."""
@@ -264,32 +340,6 @@ class CLSR(SequentialRecommender):  # type: ignore[misc]
             blocks = items.split(at_once)
             scores.append(torch.cat([self.score(self.interests(part, block).user, block) for block in blocks], 1))
         return torch.cat(scores)
-
-
-def others_of_batch(positive: Tensor, number: int, n_items: int) -> Tensor:
-    """For each row, items of other rows, drawn uniformly from those rows whose item is another.
-
-    Args:
-        positive: ``[B]`` items.
-        number: how many to draw for each row.
-        n_items: items in all with the padding; they are drawn from where a batch has one item alone.
-
-    Returns:
-        ``[B, number]``, never the row's own item.
-    """
-    ordered = positive.sort().values
-    low = torch.searchsorted(ordered, positive)  # rows of the own item are neighbours here
-    high = torch.searchsorted(ordered, positive, right=True)
-    others = len(positive) - (high - low)  # [B]
-    drawn = (torch.rand(len(positive), number, device=positive.device) * others.unsqueeze(1)).long()
-    drawn = drawn.minimum((others - 1).clamp(min=0).unsqueeze(1))
-    drawn = drawn + (drawn >= low.unsqueeze(1)) * (high - low).unsqueeze(1)
-    found = ordered[drawn.clamp(max=len(positive) - 1)]  # [B, number]
-    if (others == 0).any():
-        anything = torch.randint(1, max(2, n_items - 1), found.shape, device=positive.device)
-        anything = anything + (anything >= positive.unsqueeze(1))
-        found = torch.where(others.unsqueeze(1) == 0, anything, found)
-    return found
 
 
 def _cut_to(norm: float) -> Any:

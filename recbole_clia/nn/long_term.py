@@ -45,9 +45,13 @@ class LongTermEncoder(nn.Module):
         Returns:
             ``[B, L, D]``; position ``t`` is the long-term interest of the prefix that ends there.
         """
+        weight = self.weights(items, user).unsqueeze(-1)  # [B, L, 1]
+        return (weight * items).cumsum(1) / weight.cumsum(1)  # [B, L, D]
+
+    def weights(self, items: Tensor, user: Tensor) -> Tensor:
+        """``exp(a_j)`` of each item, ``[B, L]``, whichever prefix it is in."""
         query = self.shared_query.expand(user.shape[0], -1)  # [B, D]
         if self.user_query is not None:
             query = query + self.user_query(user)  # [B, D]
         logit = torch.einsum("bld,bd->bl", torch.tanh(self.key(items)), query)  # [B, L]
-        weight = (LOGIT_BOUND * torch.tanh(logit / LOGIT_BOUND)).exp().unsqueeze(-1)  # [B, L, 1]
-        return (weight * items).cumsum(1) / weight.cumsum(1)  # [B, L, D]
+        return (LOGIT_BOUND * torch.tanh(logit / LOGIT_BOUND)).exp()

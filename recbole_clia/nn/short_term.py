@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -50,10 +51,23 @@ class ShortTermEncoder(nn.Module):
         Returns:
             ``(h [B, L, H], c [B, L, D])``; position ``t`` never sees past ``t``.
         """
-        state = self.recurrence(items)  # [B, L, H]
-        if isinstance(state, tuple):  # a GRU also gives its last state
-            state = state[0]
+        state = self._state(items)  # [B, L, H]
         recalled = F.scaled_dot_product_attention(
             self.query(state), self.key(items), items, is_causal=True
         )  # [B, L, D]
         return state, recalled
+
+    def _state(self, items: Tensor) -> Tensor:
+        state = self.recurrence(items)  # [B, L, H]
+        if isinstance(state, tuple):  # a GRU also gives its last state
+            state = state[0]
+        return state
+
+    def weights(self, items: Tensor, length: Tensor) -> Tensor:
+        """What the last state of histories of ``length [B]`` pays to each item, ``[B, L]``."""
+        index = (length - 1).view(-1, 1, 1)
+        state = self._state(items)
+        query = self.query(state.gather(1, index.expand(-1, 1, state.shape[-1])))  # [B, 1, D]
+        logit = (query * self.key(items)).sum(-1) / items.shape[-1] ** 0.5  # [B, L]
+        is_item = torch.arange(items.shape[1], device=items.device) < length.unsqueeze(-1)
+        return logit.masked_fill(~is_item, -torch.inf).softmax(-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,11 +14,21 @@ import numpy as np
 import torch
 from recbole.trainer import Trainer
 
+from ..diagnosis.measures import summary
 from ..errors import UsageError
 
 # Settings that may differ between a stopped run and the one that resumes it.
 MAY_CHANGE = {"epochs", "stopping_step", "checkpoint_dir", "show_progress", "state", "device", "gpu_id", "use_gpu"}
-MAY_CHANGE |= {"data_path", "log_wandb", "wandb_project", "loss_decimal_place", "resume", "config_files"}
+MAY_CHANGE |= {
+    "data_path",
+    "log_wandb",
+    "wandb_project",
+    "loss_decimal_place",
+    "resume",
+    "config_files",
+    "diagnosis_rows",
+    "train_seconds",
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,11 @@ class Epoch:
     train_loss: float
     train_seconds: float
     valid_score: float
+    diagnosis: dict[str, float] = field(default_factory=dict)
+
+
+class _TimeIsUp(Exception):
+    """RecBole's loop can be left no other way."""
 
 
 class CLIATrainer(Trainer):  # type: ignore[misc]
@@ -47,7 +62,7 @@ class CLIATrainer(Trainer):  # type: ignore[misc]
         self._train_data: Any = None
         self._loader_state: torch.Tensor | None = None
         self._random_state: dict[str, Any] | None = None
-        self._seconds = 0.0
+        self._seconds = self._trained_seconds = 0.0
 
     @property
     def last_file(self) -> str:
@@ -69,20 +84,67 @@ class CLIATrainer(Trainer):  # type: ignore[misc]
         if self._random_state is not None:
             _set_random_state(self._random_state)
 
+        diagnosed = self._diagnosed_rows(valid_data or train_data)
+
         def after_epoch(epoch: int, valid_score: float) -> None:
-            self.history.append(Epoch(epoch, float(self.train_loss_dict[epoch]), self._seconds, float(valid_score)))
+            found = self._diagnose(diagnosed, epoch) if diagnosed is not None else {}
+            loss = float(self.train_loss_dict[epoch])
+            self.history.append(Epoch(epoch, loss, self._seconds, float(valid_score), found))
             if saved:
                 self._save_checkpoint(epoch, verbose=False, saved_model_file=self.last_file)
             if callback_fn is not None:
                 callback_fn(epoch, valid_score)
+            if self._time_is_up:
+                raise _TimeIsUp
 
-        return super().fit(train_data, valid_data, verbose, saved, show_progress, after_epoch)
+        try:
+            return super().fit(train_data, valid_data, verbose, saved, show_progress, after_epoch)
+        except _TimeIsUp:
+            self.logger.info(f"Training stops after {self.config['train_seconds']} seconds (train_seconds)")
+            return self.best_valid_score, self.best_valid_result
 
-    def _train_epoch(self, *args: Any, **kwargs: Any) -> Any:
+    def _diagnosed_rows(self, data: Any) -> Any:
+        """Histories spread over the data, of those that the contrast counts where there are any."""
+        number, dataset = self.config["diagnosis_rows"], data._dataset
+        length = dataset.inter_feat[self.config["ITEM_LIST_LENGTH_FIELD"]]
+        long = (length > self.config["contrastive_length_threshold"]).nonzero().squeeze(1)
+        index = long if len(long) else torch.arange(len(length))
+        if not number or not len(index):
+            return None
+        step = max(1, -(-len(index) // number))
+        return dataset[index[::step].numpy()].to(self.device)
+
+    @torch.no_grad()
+    def _diagnose(self, rows: Any, epoch: int) -> dict[str, float]:
+        """Measure, log and return what the interests are like after an epoch."""
+        model: Any = getattr(self.model, "module", self.model)
+        model.eval()
+        found = summary(model.measure(rows))
+        self.logger.info(
+            f"epoch {epoch} diagnosis of {len(rows)} histories ["
+            + ", ".join(f"{name}: {value:.3f}" for name, value in found.items())
+            + "]"
+        )
+        for name, value in found.items():
+            self.tensorboard.add_scalar(f"Diagnosis/{name}", value, epoch)
+        return found
+
+    def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
         began = perf_counter()
-        losses = super()._train_epoch(*args, **kwargs)
+        start_epoch = getattr(getattr(self.model, "module", self.model), "start_epoch", None)
+        if start_epoch is not None:
+            start_epoch(epoch_idx)
+        losses = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
         self._seconds = perf_counter() - began
+        self._trained_seconds += self._seconds
+        if self._time_is_up:
+            self.eval_step = 1  # the last epoch is validated
         return losses
+
+    @property
+    def _time_is_up(self) -> bool:
+        most: float | None = self.config["train_seconds"]
+        return most is not None and self._trained_seconds >= most
 
     def _checkpoint_state(self, epoch: int) -> dict[str, Any]:
         fields = getattr(self.model, "size_fields", (self.config["USER_ID_FIELD"], self.config["ITEM_ID_FIELD"]))
@@ -92,6 +154,7 @@ class CLIATrainer(Trainer):  # type: ignore[misc]
             best_valid_result=_plain(self.best_valid_result),
             best_model_file=os.path.basename(self.saved_model_file),
             history=[asdict(epoch) for epoch in self.history],
+            trained_seconds=self._trained_seconds,
             random_state=_get_random_state(),
             loader_state=None if generator is None else generator.get_state(),
             sizes={field: self._train_data._dataset.num(field) for field in fields},
@@ -117,6 +180,7 @@ class CLIATrainer(Trainer):  # type: ignore[misc]
         self.best_valid_result = checkpoint["best_valid_result"]
         self.saved_model_file = str(Path(resume_file).with_name(checkpoint["best_model_file"]))
         self.history = [Epoch(**epoch) for epoch in checkpoint["history"]]
+        self._trained_seconds = checkpoint["trained_seconds"]
         self._loader_state = checkpoint["loader_state"]
         self._random_state = checkpoint["random_state"]
         finished = self.cur_step > self.stopping_step

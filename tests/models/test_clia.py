@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import Prepared, prepare, write_log
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_clia.data.dataset import TARGETS_SUFFIX
+from recbole_clia.errors import UsageError
+from recbole_clia.models import clia
+from recbole_clia.sampling import Anchors, Draw, NegativeSampler
+from recbole_clia.sampling.negatives import STRATEGIES
+from recbole_clia.settings.config import PluginConfig
 
 KINDS = ["bpr", "triplet", "infonce"]
 
@@ -43,27 +51,41 @@ def batch(prepared: Prepared) -> Interaction:
     return rows[np.arange(len(rows))]
 
 
+def fix_negatives(monkeypatch: pytest.MonkeyPatch, item_num: int, number: int = 5, shared: bool = False) -> Tensor:
+    """Each target's negatives are those of a table ``[I, n]``; some of them do not count, each has a log count."""
+    rng = np.random.default_rng(0)
+    table = torch.from_numpy(rng.integers(1, item_num, (1 if shared else item_num, number)))
+    log_count = torch.from_numpy(rng.normal(size=table.shape))
+    usable = torch.from_numpy(rng.random((item_num, number)) < 0.7)
+
+    def draw(self: NegativeSampler, anchors: Anchors, wanted: int) -> Draw:
+        which = torch.zeros(1, dtype=torch.long) if shared else anchors.target
+        return Draw(table[which], usable[anchors.target], log_count[which])
+
+    monkeypatch.setattr(NegativeSampler, "forward", draw)
+    return table
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
-def test_packed_loss_equals_one_row_per_prefix(made: dict[str, Any], kind: str, loss_type: str) -> None:
-    """Each term, on histories no longer than the window, to 1e-6 and better in float64."""
+@pytest.mark.parametrize(("loss_type", "shared"), [("CE", False), ("BPR", False), ("SSM", False), ("SSM", True)])
+@pytest.mark.parametrize("fusion", ["mixture", "vector"])
+def test_packed_loss_equals_one_row_per_prefix(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, kind: str, loss_type: str, shared: bool, fusion: str
+) -> None:
+    """Each term, on histories no longer than the window, to 1e-9 in float64."""
     made.update(MAX_ITEM_LIST_LENGTH=20, contrastive_loss=kind, loss_type=loss_type, train_batch_size=100_000)
+    made.update(fusion=fusion, same_target_weight=0.5)
     packed, rows = prepare(made), prepare({**made, "packed": False})
     model = exact(packed)
     (whole,) = list(packed.train)
     dataset = rows.train._dataset
     each = dataset[np.arange(len(dataset))]
-    if loss_type == "BPR":
-        rng = np.random.default_rng(0)
-        negative_of = torch.from_numpy(rng.integers(1, packed.dataset.item_num, packed.dataset.item_num))
-        target = whole["item_id" + TARGETS_SUFFIX]
-        whole["neg_item_id" + TARGETS_SUFFIX] = negative_of[target].unsqueeze(-1)
-        each.update(Interaction({"neg_item_id": negative_of[each["item_id"]]}))
+    fix_negatives(monkeypatch, packed.dataset.item_num, shared=shared)
     got, want = model.calculate_loss(whole), model.calculate_loss(each)
-    assert len(got) == len(want) == 2
+    assert len(got) == len(want) == 3
     for one, other in zip(got, want, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
-    assert want[1] > 0
+        assert other > 0
 
 
 def test_packed_gradient_equals_that_of_the_rows(made: dict[str, Any]) -> None:
@@ -195,7 +217,7 @@ def test_strangers_get_finite_scores_and_gradients(prepared: Prepared) -> None:
             "item_id": torch.tensor([2, 1, 4]),
         }
     )
-    assert torch.isfinite(model.full_sort_predict(strange)).all()
+    assert torch.isfinite(model.full_sort_predict(strange)[:, 1:]).all()
     loss = sum(model.calculate_loss(strange))
     loss.backward()
     assert torch.isfinite(loss)
@@ -243,3 +265,404 @@ def test_thirty_two_histories_can_be_learnt_by_heart(workplace: Any, made: dict[
     scores = model.full_sort_predict(batch)
     scores[:, 0] = -torch.inf
     assert (scores.argmax(1) == last).all()
+
+
+# ----- negatives
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("loss_type", ["BPR", "SSM"])
+@pytest.mark.parametrize("shared", [False, True], ids=["row", "shared"])
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "rows"])
+def test_every_strategy_trains_and_is_the_seeds_alone(
+    made: dict[str, Any], strategy: str, loss_type: str, shared: bool, packed: bool
+) -> None:
+    made.update(negative_sampling=strategy, loss_type=loss_type, negative_shared=shared, packed=packed)
+    prepared = prepare({**made, "negative_pool": 10, "negative_clusters": 4, "exclude_history": strategy == "hard"})
+    model, batch = prepared.model, next(iter(prepared.train))
+
+    def losses_and_gradients(seed: int) -> tuple[list[float], dict[str, Tensor]]:
+        model.zero_grad()
+        torch.manual_seed(seed)
+        model.start_epoch(0)
+        losses = model.calculate_loss(batch)
+        sum(losses).backward()
+        gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        return [loss.item() for loss in losses], gradients
+
+    (losses, gradients), (same, same_gradients), (other, _) = (losses_and_gradients(seed) for seed in (1, 1, 2))
+    assert len(losses) == 2
+    assert all(math.isfinite(loss) and loss > 0 for loss in losses)
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+    assert (gradients["item_embedding.weight"] != 0).any(1).sum() > 5
+    assert losses == same
+    assert all(torch.equal(gradient, same_gradients[name]) for name, gradient in gradients.items())
+    assert losses[0] != other[0]
+
+
+@pytest.mark.parametrize(
+    ("loss_type", "given", "number"), [("BPR", None, 1), ("SSM", None, 128), ("BPR", 3, 3), ("SSM", 7, 7)]
+)
+def test_a_target_has_so_many_negatives(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, loss_type: str, given: int | None, number: int
+) -> None:
+    prepared = prepare({**made, "loss_type": loss_type, "negative_num": given})
+    asked: list[int] = []
+    draw = NegativeSampler.forward
+
+    def watch(self: NegativeSampler, anchors: Anchors, wanted: int) -> Draw:
+        asked.append(wanted)
+        return draw(self, anchors, wanted)
+
+    monkeypatch.setattr(NegativeSampler, "forward", watch)
+    prepared.model.calculate_loss(next(iter(prepared.train)))
+    assert asked == [number]
+
+
+def test_the_number_of_negatives_follows_its_schedule(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = prepare({**made, "loss_type": "SSM", "negative_num": [[0, 2], [4, 12]]})
+    model, batch = prepared.model, next(iter(prepared.train))
+    asked: list[int] = []
+    draw = NegativeSampler.forward
+
+    def watch(self: NegativeSampler, anchors: Anchors, wanted: int) -> Draw:
+        asked.append(wanted)
+        return draw(self, anchors, wanted)
+
+    monkeypatch.setattr(NegativeSampler, "forward", watch)
+    for epoch in (0, 1, 2, 4, 9):
+        model.start_epoch(epoch)
+        model.calculate_loss(batch)
+    assert asked == [2, 4, 7, 12, 12]  # 4.5 is rounded to the even number
+
+
+def test_the_anchors_are_the_positions_trained(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its target, its user, and the score that the model would give."""
+    for packed in (True, False):
+        prepared = prepare({**made, "loss_type": "BPR", "packed": packed, "fusion": "vector"})
+        model, batch = exact(prepared), next(iter(prepared.train))
+        seen: list[Anchors] = []
+
+        def watch(self: NegativeSampler, anchors: Anchors, wanted: int, seen: list[Anchors] = seen) -> Draw:
+            seen.append(anchors)
+            return Draw(torch.ones(len(anchors.target), wanted, dtype=torch.long), None, None)
+
+        monkeypatch.setattr(NegativeSampler, "forward", watch)
+        model.calculate_loss(batch)
+        ((target, user, score),) = seen
+        if packed:
+            places = [(r, c) for r, row in enumerate(batch[model.TARGETS].tolist()) for c, t in enumerate(row) if t]
+            want = [(int(batch[model.TARGETS][r, c]), int(batch["user_id"][r])) for r, c in places]
+        else:
+            places = [(r, int(length) - 1) for r, length in enumerate(batch["item_length"])]
+            want = list(zip(batch["item_id"].tolist(), batch["user_id"].tolist(), strict=True))
+        assert list(zip(target.tolist(), user.tolist(), strict=True)) == want
+        everywhere = torch.ones_like(batch["item_id_list"], dtype=torch.bool)
+        vectors = model(batch["user_id"], batch["item_id_list"], everywhere).user.view(*everywhere.shape, -1)
+        table = model.item_embedding.weight
+        expected = torch.stack([vectors[place] @ table.T for place in places])  # [N, I]
+        every = torch.arange(prepared.dataset.item_num)
+        torch.testing.assert_close(score(every.unsqueeze(0)), expected, rtol=0, atol=1e-9)
+        torch.testing.assert_close(score(every.flip(0).expand(len(target), -1)), expected.flip(1), rtol=0, atol=1e-9)
+
+
+def test_the_losses_are_those_of_their_equations(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On scores of one vector: BPR over the usable pairs, and the softmax with and without its correction."""
+    table = fix_negatives(monkeypatch, 31)
+    rng = np.random.default_rng(0)
+    rng.integers(1, 31, (31, 5))
+    log_count, usable = rng.normal(size=(31, 5)), rng.random((31, 5)) < 0.7
+    for settings in ({"loss_type": "BPR"}, {"loss_type": "SSM"}, {"loss_type": "SSM", "negative_correction": False}):
+        prepared = prepare({**made, **settings, "fusion": "vector"})
+        assert prepared.dataset.item_num == 31
+        model, batch = exact(prepared), next(iter(prepared.train))
+        where = batch[model.TARGETS] > 0
+        vectors = model(batch["user_id"], batch["item_id_list"], where).user.detach().numpy()
+        items = model.item_embedding.weight.detach().numpy()
+        pairs, rows = [], []
+        for vector, target in zip(vectors, batch[model.TARGETS][where].tolist(), strict=True):
+            own = float(vector @ items[target])
+            mass = math.exp(own)
+            for j, negative in enumerate(table[target].tolist()):
+                if usable[target, j]:
+                    score = float(vector @ items[negative])
+                    pairs.append(math.log1p(math.exp(score - own)))
+                    mass += math.exp(score - (log_count[target, j] if "negative_correction" not in settings else 0))
+            rows.append(math.log(mass) - own)
+        want = np.mean(pairs if settings["loss_type"] == "BPR" else rows)
+        assert model.calculate_loss(batch)[0].item() == pytest.approx(want, rel=1e-9)
+
+
+def test_corrected_the_sampled_softmax_tends_to_cross_entropy(made: dict[str, Any]) -> None:
+    whole = prepare({**made, "fusion": "vector"})
+    batch = next(iter(whole.train))
+    want = exact(whole).calculate_loss(batch)[0].item()
+    found = {}
+    for number, correction in ((10, False), (4_000, True), (4_000, False)):
+        sampled = {"loss_type": "SSM", "negative_num": number, "negative_correction": correction, "fusion": "vector"}
+        model = exact(prepare({**made, **sampled}))
+        torch.manual_seed(0)
+        found[number, correction] = model.calculate_loss(batch)[0].item()
+    assert found[4_000, True] == pytest.approx(want, abs=0.01)
+    assert found[10, False] < want - 0.5  # ten items are not thirty
+    assert found[4_000, False] > want + 3  # about log(4000 / 30) too much
+
+
+def test_the_items_are_clustered_anew_at_each_epoch(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = prepare({**made, "loss_type": "SSM", "negative_sampling": "cluster"}).model
+    given: list[Tensor] = []
+    monkeypatch.setattr(NegativeSampler, "refresh", lambda self, embedding: given.append(embedding))
+    model.start_epoch(0)
+    model.start_epoch(1)
+    assert all(embedding is model.item_embedding.weight for embedding in given)
+    assert len(given) == 2
+    prepare(made).model.start_epoch(0)  # cross-entropy has no negatives
+    assert len(given) == 2
+
+
+# ----- RecBole's way to ask for negatives
+
+
+def config_of(kind: Any, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], model: str = "CLIA") -> Any:
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    return kind(model=model, dataset="made", config_dict=dict(settings))
+
+
+@pytest.mark.parametrize("kind", [PluginConfig, Config])
+@pytest.mark.parametrize("loss_type", ["BPR", "SSM"])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"distribution": "uniform", "sample_num": 3}, {"negative_sampling": "uniform", "negative_num": 3}),
+        (
+            {"distribution": "popularity", "sample_num": 2, "alpha": 0.5},
+            {"negative_sampling": "popularity", "negative_num": 2, "popularity_exponent": 0.5},
+        ),
+        (
+            {"distribution": "popularity"},
+            {"negative_sampling": "popularity", "negative_num": 1, "popularity_exponent": 1},
+        ),
+        (
+            {"distribution": "uniform", "sample_num": 2, "dynamic": True, "candidate_num": 7},
+            {"negative_sampling": "hard", "negative_num": 2, "negative_pool": 7},
+        ),
+        ("{'distribution': 'popularity', 'sample_num': 4}", {"negative_sampling": "popularity", "negative_num": 4}),
+        (None, {"negative_sampling": "uniform", "negative_num": None, "negative_pool": 100}),
+    ],
+)
+def test_recboles_arguments_become_the_plugins_settings(
+    made: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Any,
+    loss_type: str,
+    arguments: Any,
+    said: dict[str, Any],
+) -> None:
+    config = config_of(kind, monkeypatch, {**made, "loss_type": loss_type, "train_neg_sample_args": arguments})
+    assert {key: config[key] for key in said} == said
+    assert config["train_neg_sample_args"]["distribution"] == "none"  # RecBole's loader draws none beside
+
+
+@pytest.mark.parametrize("kind", [PluginConfig, Config])
+def test_the_plugins_settings_win_over_recboles_arguments(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    arguments = {"distribution": "popularity", "sample_num": 2, "alpha": 0.5}
+    own = {"negative_sampling": "in_batch", "negative_num": 9}
+    config = config_of(kind, monkeypatch, {**made, **own, "loss_type": "BPR", "train_neg_sample_args": arguments})
+    assert {key: config[key] for key in own} == own
+    assert config["popularity_exponent"] == 0.5
+
+
+@pytest.mark.parametrize("kind", [PluginConfig, Config])
+@pytest.mark.parametrize("model", ["CLIA", "CLSR"])
+def test_recboles_arguments_are_refused_with_cross_entropy(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, kind: Any, model: str
+) -> None:
+    arguments = {"distribution": "uniform", "sample_num": 1}
+    with pytest.raises(UsageError, match=r"^train_neg_sample_args: .*CE takes no negatives"):
+        config_of(kind, monkeypatch, {**made, "train_neg_sample_args": arguments}, model)
+
+
+@pytest.mark.parametrize("kind", [PluginConfig, Config])
+def test_recboles_arguments_reach_the_sampler(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
+    arguments = {"distribution": "popularity", "sample_num": 2, "alpha": 0.5}
+    prepared = prepare({**made, "loss_type": "BPR", "train_neg_sample_args": arguments})
+    sampler = prepared.model.negatives
+    assert sampler.strategy == "popularity"
+    assert sampler.popular.weight.max() < 4  # roots of the counts
+    assert prepared.model.negative_num.at(0) == 2
+
+
+# ----- further positives, and weights
+
+
+FURTHER = ("augmentation", "continuity", "same_target")
+
+
+def info_nce_by_loops(one: Tensor, other: Tensor, group: list[int], temperature: float) -> float:
+    a, b = (v.detach().numpy() / np.linalg.norm(v.detach().numpy(), axis=1, keepdims=True) for v in (one, other))
+    total = 0.0
+    for anchor, opposite in ((a, b), (b, a)):
+        for i in range(len(anchor)):
+            against = [j for j in range(len(anchor)) if j == i or group[j] != group[i]]
+            logits = [float(anchor[i] @ opposite[j]) / temperature for j in against]
+            total += math.log(sum(map(math.exp, logits))) - float(anchor[i] @ opposite[i]) / temperature
+    return total / (2 * len(a))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_each_weight_adds_exactly_one_loss(made: dict[str, Any], packed: bool) -> None:
+    made.update(packed=packed)
+
+    def losses(**weights: Any) -> list[float]:
+        prepared = prepare({**made, **{f"{name}_weight": weight for name, weight in weights.items()}})
+        torch.manual_seed(0)
+        return [loss.item() for loss in prepared.model.calculate_loss(next(iter(prepared.train)))]
+
+    bare = losses()
+    assert len(bare) == 2
+    assert losses(**dict.fromkeys(FURTHER, 0)) == losses(**{name: [[0, 0], [5, 0]] for name in FURTHER}) == bare
+    for name in FURTHER:
+        one, two = losses(**{name: 1.0}), losses(**{name: 2.0})
+        assert one[:2] == two[:2] == bare
+        assert len(one) == len(two) == 3
+        assert one[2] > 0
+        assert two[2] == pytest.approx(2 * one[2], rel=1e-6)
+    assert len(losses(**dict.fromkeys(FURTHER, 0.5))) == 5
+    assert losses(contrastive_loss=0.3)[1] == pytest.approx(3 * bare[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["contrastive_loss", *FURTHER])
+def test_a_weight_follows_its_schedule(made: dict[str, Any], name: str) -> None:
+    prepared = prepare({**made, f"{name}_weight": [[1, 0.0], [5, 2.0]]})
+    model, batch = prepared.model, next(iter(prepared.train))
+
+    def losses(epoch: int) -> list[float]:
+        model.start_epoch(epoch)
+        torch.manual_seed(0)
+        return [loss.item() for loss in model.calculate_loss(batch)]
+
+    place = 1 if name == "contrastive_loss" else 2
+    start, middle, end, beyond = (losses(epoch) for epoch in (0, 3, 5, 50))
+    assert start[place] == 0
+    assert middle[place] > 0
+    assert end[place] == beyond[place] == pytest.approx(2 * middle[place], rel=1e-6)
+    assert len(start) == len(end) == place + 1
+    assert start[0] == end[0]
+
+
+def test_augmentation_tells_two_views_of_a_history_from_those_of_others(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"augmentation": ["mask", "crop"], "crop_ratio": 0.4, "mask_ratio": 0.2, "temperature": 0.3}
+    prepared = prepare({**made, **wanted, "augmentation_weight": 0.7, "MAX_ITEM_LIST_LENGTH": 5})
+    model, batch = exact(prepared), next(iter(prepared.train))
+    users, items, lengths = (batch[c] for c in ("user_id", "item_id_list", "item_length"))
+    assert len(users.unique()) < len(users)  # several windows of a user
+    shorter = (lengths - 1).clamp(min=1)
+    rolled = items.roll(1, 1).where(torch.arange(items.shape[1]) < lengths.unsqueeze(1), torch.zeros_like(items))
+    views = [(items, shorter), (rolled, lengths)]
+    given: list[Any] = []
+
+    def fixed(*arguments: Any) -> tuple[Tensor, Tensor]:
+        given.append(arguments[2:])
+        return views[len(given) - 1]
+
+    monkeypatch.setattr(clia, "augmented", fixed)
+    got = model.calculate_loss(batch)[2].item()
+    assert given == [(["mask", "crop"], {"mask": 0.2, "crop": 0.4})] * 2
+    one, other = (user_vectors(model, users, *view) for view in views)
+    assert got == pytest.approx(0.7 * info_nce_by_loops(one, other, users.tolist(), 0.3), rel=1e-9)
+
+
+def test_continuity_joins_the_long_term_interests_of_both_halves(made: dict[str, Any]) -> None:
+    prepared = prepare({**made, "continuity_weight": 0.7, "temperature": 0.3, "MAX_ITEM_LIST_LENGTH": 5})
+    model, batch = exact(prepared), next(iter(prepared.train))
+    lengths = batch["item_length"].tolist()
+    assert 1 in lengths  # a history that has no halves
+    halved: list[list[Tensor]] = [[], []]
+    users = []
+    for row, length in enumerate(lengths):
+        if length == 1:
+            continue
+        users.append(int(batch["user_id"][row]))
+        history = batch["item_id_list"][row, :length]
+        for half, part in zip(halved, (history[: length // 2], history[length // 2 :]), strict=True):
+            last = torch.arange(len(part)) == len(part) - 1
+            half.append(model(batch["user_id"][row : row + 1], part[None], last[None]).long_interest[0])
+    want = info_nce_by_loops(torch.stack(halved[0]), torch.stack(halved[1]), users, 0.3)
+    assert model.calculate_loss(batch)[2].item() == pytest.approx(0.7 * want, rel=1e-9)
+
+
+def test_continuity_of_histories_too_short_to_halve_is_zero_with_a_live_graph(made: dict[str, Any]) -> None:
+    prepared = prepare({**made, "continuity_weight": 1.0})
+    row = {
+        "user_id": torch.tensor([1, 2]),
+        "item_id_list": torch.tensor([[3], [4]]),
+        "item_length": torch.tensor([1, 1]),
+    }
+    losses = prepared.model.calculate_loss(Interaction({**row, prepared.model.TARGETS: torch.tensor([[5], [6]])}))
+    assert losses[2].item() == 0
+    sum(losses).backward()
+    assert all(p.grad.isfinite().all() for p in prepared.model.parameters() if p.grad is not None)
+
+
+def test_same_target_joins_the_users_whose_next_item_is_the_same(made: dict[str, Any]) -> None:
+    prepared = prepare({**made, "same_target_weight": 0.7, "temperature": 0.3})
+    model, batch = exact(prepared), next(iter(prepared.train))
+    where = batch[model.TARGETS] > 0
+    target = batch[model.TARGETS][where].tolist()
+    vectors = model(batch["user_id"], batch["item_id_list"], where).user.detach().numpy()
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    losses = []
+    for i in range(len(target)):
+        others = [a for a in range(len(target)) if a != i]
+        mass = math.log(sum(math.exp(vectors[i] @ vectors[a] / 0.3) for a in others))
+        own = [mass - vectors[i] @ vectors[p] / 0.3 for p in others if target[p] == target[i]]
+        losses += [np.mean(own)] if own else []
+    assert len(losses) > 20
+    assert model.calculate_loss(batch)[2].item() == pytest.approx(0.7 * np.mean(losses), rel=1e-9)
+
+
+@pytest.mark.parametrize("cap", [2, 10, 100_000])
+def test_so_many_rows_are_compared_at_most(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, cap: int) -> None:
+    prepared = prepare({**made, "same_target_weight": 1.0, "contrastive_rows": cap})
+    model, batch = exact(prepared), next(iter(prepared.train))
+    assert model.contrastive_loss.rows == cap
+    where = batch[model.TARGETS] > 0
+    whole = model(batch["user_id"], batch["item_id_list"], where).user
+    targets = batch[model.TARGETS][where]
+    compared: list[tuple[Tensor, Tensor]] = []
+
+    def watch(user: Tensor, target: Tensor, temperature: float) -> Tensor:
+        compared.append((user, target))
+        return user.sum()
+
+    monkeypatch.setattr(clia, "same_class", watch)
+    for _ in range(2):
+        model.calculate_loss(batch)
+    for user, target in compared:
+        assert len(user) == len(target) == min(cap, len(whole))
+        near = (user.unsqueeze(1) - whole).abs().amax(-1) < 1e-12  # [n, N]
+        found = near & (target.unsqueeze(1) == targets)
+        assert found.any(1).all()
+        assert len(user) < len(whole) or torch.equal(target, targets)
+    if cap == 10:
+        assert not torch.equal(compared[0][0], compared[1][0])
+
+
+def test_the_further_losses_teach_what_they_say(made: dict[str, Any]) -> None:
+    """A few steps on each by itself bring it down."""
+    for name in FURTHER:
+        prepared = prepare({**made, f"{name}_weight": 1.0, "dropout_prob": 0.0, "temperature": 0.5})
+        model, batch = prepared.model, next(iter(prepared.train))
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        values = []
+        for _ in range(25):
+            optimizer.zero_grad()
+            loss = model.calculate_loss(batch)[2]
+            loss.backward()
+            optimizer.step()
+            values.append(loss.item())
+        assert np.mean(values[-3:]) < 0.9 * np.mean(values[:3]), name

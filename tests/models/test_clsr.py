@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from recbole_clia import load_model, run
 from recbole_clia.errors import UsageError
 from recbole_clia.losses import InterestContrastiveLoss
 from recbole_clia.losses.discrepancy import discrepancy_loss
-from recbole_clia.models.clsr import others_of_batch
+from recbole_clia.sampling import Anchors, Draw, NegativeSampler
+from recbole_clia.sampling.in_batch import others_of_batch
+from recbole_clia.sampling.negatives import STRATEGIES
 
 VARIANTS: list[dict[str, Any]] = [
     {},
@@ -158,13 +162,13 @@ def test_losses_at_the_start(settings: dict[str, Any]) -> None:
 
 
 def test_losses_are_those_of_the_equations(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from recbole_clia.models import clsr
+    from recbole_clia.sampling import negatives as sampling
 
     prepared = prepare(with_categories(settings, {"category_field": "category"}), "CLSR")
     model = away_from_start(prepared)
     rows = all_rows(prepared.train._dataset)
     negatives = others_of_batch(rows["item_id"], 4, prepared.dataset.item_num)
-    monkeypatch.setattr(clsr, "others_of_batch", lambda *_: negatives)
+    monkeypatch.setattr(sampling, "others_of_batch", lambda *_: negatives)
     with torch.no_grad():
         data, contrast, discrepancy, l2 = model.calculate_loss(rows)
         candidates = torch.cat([rows["item_id"][:, None], negatives], 1)
@@ -231,25 +235,6 @@ def test_the_gradient_of_each_tensor_is_cut(settings: dict[str, Any]) -> None:
     assert max(p.grad.norm().item() for p in free.parameters() if p.grad is not None) > 1e-2
 
 
-def test_negatives_are_other_items_of_the_batch_uniformly() -> None:
-    torch.manual_seed(0)
-    positive = torch.tensor([3, 1, 3, 7, 7, 7, 2])
-    drawn = torch.stack([others_of_batch(positive, 4, 10) for _ in range(4000)], 1).view(7, -1)
-    for row, own in enumerate(positive.tolist()):
-        others = positive[positive != own]
-        count = torch.bincount(drawn[row], minlength=10).double()
-        expected = torch.bincount(others, minlength=10).double() / len(others) * drawn.shape[1]
-        assert count[expected == 0].sum() == 0
-        chi = ((count - expected)[expected > 0] ** 2 / expected[expected > 0]).sum()
-        assert chi < 25  # of at most 3 degrees of freedom
-
-
-def test_negatives_of_a_batch_of_one_item_come_from_all() -> None:
-    torch.manual_seed(0)
-    drawn = others_of_batch(torch.full((50,), 4), 6, 8)
-    assert set(drawn.flatten().tolist()) == {1, 2, 3, 5, 6, 7}
-
-
 def test_the_discrepancy_is_bounded() -> None:
     long = torch.full((3, 2), 5.0, requires_grad=True)
     assert discrepancy_loss(long, torch.zeros(3, 2)).item() == -25
@@ -304,3 +289,166 @@ def test_it_learns_what_follows_what(workplace: Path) -> None:
         optimizer.step()
         data.append(losses[0].item())
     assert np.mean(data[-5:]) < 0.5 * np.log(5)
+
+
+# ----- negatives
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("correction", [False, True], ids=["plain", "corrected"])
+def test_every_strategy_trains_and_is_the_seeds_alone(
+    settings: dict[str, Any], strategy: str, correction: bool
+) -> None:
+    chosen = {"negative_sampling": strategy, "negative_correction": correction, "negative_pool": 6}
+    prepared = prepare({**settings, **chosen, "negative_clusters": 4, "exclude_history": strategy == "uniform"}, "CLSR")
+    model, batch = prepared.model, next(iter(prepared.train))
+    start = copy.deepcopy(model.state_dict())
+
+    def losses_and_gradients(seed: int) -> tuple[list[float], list[Tensor]]:
+        model.load_state_dict(start)
+        model.zero_grad()
+        torch.manual_seed(seed)
+        model.start_epoch(0)
+        losses = model.calculate_loss(batch)
+        sum(losses).backward()
+        return [loss.item() for loss in losses], [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    (losses, gradients), (same, same_gradients), (other, _) = (losses_and_gradients(seed) for seed in (1, 1, 2))
+    assert model.training
+    assert all(map(math.isfinite, losses))
+    assert losses[0] > 0
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert any((gradient != 0).any() for gradient in gradients)
+    assert losses == same
+    assert all(torch.equal(one, two) for one, two in zip(gradients, same_gradients, strict=True))
+    assert losses[0] != other[0]
+
+
+def test_the_anchors_are_the_rows(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its target, its user, and the score that the model gives, without a trace of the mode."""
+    prepared = prepare(settings, "CLSR")
+    model, rows = away_from_start(prepared), all_rows(prepared.train._dataset)
+    found: list[Any] = []
+
+    def watch(self: NegativeSampler, anchors: Anchors, number: int) -> Draw:
+        items = torch.stack([(anchors.target + step) % (self.item_num - 1) + 1 for step in range(number)], 1)
+        found.append((anchors.target, anchors.user, items, anchors.score(items)))
+        return Draw(items, None, None)
+
+    monkeypatch.setattr(NegativeSampler, "forward", watch)
+    model.calculate_loss(rows)
+    ((target, user, items, score),) = found
+    assert torch.equal(target, rows["item_id"])
+    assert torch.equal(user, rows["user_id"])
+    with torch.no_grad():
+        for place in range(items.shape[1]):
+            one = Interaction({**rows.interaction, "item_id": items[:, place]})
+            torch.testing.assert_close(score[:, place], model.predict(one), rtol=0, atol=1e-9)
+    assert not model.training
+
+
+@pytest.mark.parametrize("strategy", ["hard", "online"])
+def test_scoring_a_pool_leaves_no_trace_in_the_statistics(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    """The step is that of a model that was given the same negatives."""
+    prepared = prepare({**settings, "negative_sampling": strategy, "negative_pool": 6}, "CLSR")
+    model, batch = prepared.model, next(iter(prepared.train))
+    given = copy.deepcopy(model)
+    draws: list[Draw] = []
+    draw = NegativeSampler.forward
+
+    def keep(self: NegativeSampler, anchors: Anchors, number: int) -> Draw:
+        draws.append(draw(self, anchors, number))
+        return draws[-1]
+
+    monkeypatch.setattr(NegativeSampler, "forward", keep)
+    torch.manual_seed(0)
+    losses = model.calculate_loss(batch)
+    monkeypatch.setattr(NegativeSampler, "forward", lambda *_: draws[0])
+    want = given.calculate_loss(batch)
+    assert [loss.item() for loss in losses] == [loss.item() for loss in want]
+    moved = 0
+    for (name, one), (_, other) in zip(model.named_buffers(), given.named_buffers(), strict=True):
+        assert torch.equal(one, other) or one.isnan().any(), name
+        moved += name.endswith("running_mean") and bool((one != 0).any())
+    assert moved > 2
+    assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("correction", [False, True])
+def test_the_data_loss_is_that_of_the_group(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, correction: bool
+) -> None:
+    """Cross-entropy of the target in its group, whose others are weighed by their log counts if corrected."""
+    prepared = prepare({**settings, "negative_correction": correction, "negative_sampling": "popularity"}, "CLSR")
+    model, rows = away_from_start(prepared), all_rows(prepared.train._dataset)
+    rng = np.random.default_rng(0)
+    items = torch.from_numpy(rng.integers(1, prepared.dataset.item_num, (len(rows), 4)))
+    log_count = torch.from_numpy(rng.normal(size=items.shape))
+    monkeypatch.setattr(NegativeSampler, "forward", lambda *_: Draw(items, None, log_count))
+    with torch.no_grad():
+        got = model.calculate_loss(rows)[0].item()
+        scores = model.forward(rows, torch.cat([rows["item_id"][:, None], items], 1))[0].numpy()
+    counts = log_count.numpy() if correction else np.zeros(items.shape)
+    losses = [np.log(np.exp(s[0]) + np.exp(s[1:] - c).sum()) - s[0] for s, c in zip(scores, counts, strict=True)]
+    assert got == pytest.approx(np.mean(losses), rel=1e-9)
+    if not correction:
+        whole = F.cross_entropy(torch.from_numpy(scores), torch.zeros(len(rows), dtype=torch.long))
+        assert got == pytest.approx(whole.item(), rel=1e-12)
+
+
+def test_numbers_and_weights_follow_their_schedules(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    schedules = {"negative_num": [[0, 1], [4, 5]], "contrastive_loss_weight": [[0, 0.0], [4, 0.4]]}
+    prepared = prepare({**settings, **schedules}, "CLSR")
+    model, rows = away_from_start(prepared), all_rows(prepared.train._dataset)
+    asked: list[int] = []
+    draw = NegativeSampler.forward
+
+    def watch(self: NegativeSampler, anchors: Anchors, number: int) -> Draw:
+        asked.append(number)
+        return draw(self, anchors, number)
+
+    monkeypatch.setattr(NegativeSampler, "forward", watch)
+    contrast = []
+    for epoch in (0, 2, 4, 50):
+        model.start_epoch(epoch)
+        contrast.append(model.calculate_loss(rows)[1].item())
+    assert asked == [1, 3, 5, 5]
+    assert contrast[0] == 0
+    assert 0 < contrast[1] < contrast[2]
+    model.start_epoch(2)
+    fixed = prepare({**settings, "negative_num": 3, "contrastive_loss_weight": 0.2}, "CLSR")
+    same = away_from_start(fixed)
+    torch.manual_seed(0)
+    got = model.calculate_loss(rows)
+    torch.manual_seed(0)
+    assert [loss.item() for loss in got] == [loss.item() for loss in same.calculate_loss(rows)]
+
+
+@pytest.mark.parametrize("variant", [{}, {"category_field": "category"}], ids=str)
+def test_clusters_are_those_of_the_whole_embedding(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, variant: dict[str, Any]
+) -> None:
+    """With the category's part of it, where there is one."""
+    model = prepare(with_categories({**settings, "negative_sampling": "cluster"}, variant), "CLSR").model
+    given: list[Tensor] = []
+    monkeypatch.setattr(NegativeSampler, "refresh", lambda self, embedding: given.append(embedding))
+    model.start_epoch(0)
+    (embedding,) = given
+    assert embedding.shape == (model.n_items, 40)
+    if variant:
+        want = torch.cat([model.item_embedding.weight, model.category_embedding.weight[model.category]], 1)
+        assert torch.equal(embedding, want)
+    else:
+        assert torch.equal(embedding, model.item_embedding.weight)
+
+
+@pytest.mark.parametrize("strategy", ["hard", "cluster"])
+def test_it_runs_and_loads_without_its_data_whatever_the_negatives(settings: dict[str, Any], strategy: str) -> None:
+    chosen = {"negative_sampling": strategy, "negative_pool": 5, "negative_clusters": 3, "exclude_history": True}
+    result = run("CLSR", "made", config_dict={**settings, **chosen, "epochs": 1, "train_batch_size": 64})
+    Path(settings["data_path"], "made", "made.inter").unlink()
+    model: Any = load_model(result["model_file"])
+    assert model.negatives is None
+    assert model.n_items > 2

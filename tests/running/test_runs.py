@@ -26,7 +26,7 @@ def weights(path: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
+@pytest.mark.parametrize("loss_type", ["CE", "BPR", "SSM"])
 def test_two_runs_of_one_seed_are_bit_equal(settings: dict[str, Any], packed: bool, loss_type: str) -> None:
     settings.update(packed=packed, loss_type=loss_type)
     first, second = (run("CLIA", "made", config_dict={**settings, "checkpoint_dir": folder}) for folder in "ab")
@@ -37,7 +37,30 @@ def test_two_runs_of_one_seed_are_bit_equal(settings: dict[str, Any], packed: bo
     assert any(not torch.equal(one[name], value) for name, value in weights(third["model_file"]).items())
 
 
-def test_a_resumed_run_is_bit_equal_to_one_that_was_not_stopped(settings: dict[str, Any]) -> None:
+SAMPLED: dict[str, Any] = {
+    "loss_type": "SSM",
+    "negative_sampling": "cluster",
+    "negative_clusters": 4,
+    "negative_num": [[0, 2], [3, 8]],
+    "exclude_history": True,
+    "contrastive_loss": "infonce",
+    "contrastive_rows": 8,
+    "contrastive_loss_weight": [[1, 0.0], [3, 0.4]],
+    "augmentation_weight": [[0, 0.1], [3, 0.2]],
+    "continuity_weight": 0.1,
+    "same_target_weight": [[0, 0.0], [1, 0.0], [2, 0.3]],
+}
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [{}, SAMPLED, {"loss_type": "BPR", "negative_sampling": "online"}],
+    ids=["as it is", "schedules and clusters", "online negatives"],
+)
+def test_a_resumed_run_is_bit_equal_to_one_that_was_not_stopped(
+    settings: dict[str, Any], chosen: dict[str, Any]
+) -> None:
+    settings.update(chosen)
     whole = run("CLIA", "made", config_dict={**settings, "checkpoint_dir": "whole"})
     stopped = run("CLIA", "made", config_dict={**settings, "checkpoint_dir": "part", "epochs": 2})
     last = stopped["model_file"].replace(".pth", ".last.pth")
@@ -67,15 +90,11 @@ def test_result_tells_what_a_user_asks(settings: dict[str, Any]) -> None:
     assert result["parameters"] == sum(p.numel() for p in load_model(result["model_file"]).parameters())
 
 
-@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
-def test_worker_processes_load_the_same_pairs(settings: dict[str, Any], loss_type: str) -> None:
-    alone, helped = (prepare({**settings, "loss_type": loss_type, "worker": worker}).train for worker in (0, 2))
+def test_worker_processes_load_the_same_pairs(settings: dict[str, Any]) -> None:
+    alone, helped = (prepare({**settings, "worker": worker}).train for worker in (0, 2))
     for one, other in zip(alone, helped, strict=True):
         assert torch.equal(one["item_id_list"], other["item_id_list"])
         assert torch.equal(one["item_id_targets"], other["item_id_targets"])
-    if loss_type == "BPR":
-        first, second, *_ = (batch["neg_item_id_targets"].flatten()[:20].tolist() for batch in helped)
-        assert first != second
 
 
 def test_saved_loaders_are_taken_up_again(settings: dict[str, Any]) -> None:
@@ -105,10 +124,16 @@ def test_loaded_model_scores_as_the_trained_one(settings: dict[str, Any], model:
     assert torch.equal(loaded.full_sort_predict(batch), prepared.model.eval().full_sort_predict(batch))
 
 
-def test_clia_is_loaded_without_its_data(settings: dict[str, Any], workplace: Path) -> None:
-    path = run("CLIA", "made", config_dict=settings)["model_file"]
+@pytest.mark.parametrize(
+    "chosen",
+    [{}, {"loss_type": "SSM", "exclude_history": True}, {"loss_type": "BPR", "negative_sampling": "hard"}, SAMPLED],
+)
+def test_clia_is_loaded_without_its_data(settings: dict[str, Any], workplace: Path, chosen: dict[str, Any]) -> None:
+    path = run("CLIA", "made", config_dict={**settings, **chosen})["model_file"]
     (workplace / "dataset/made/made.inter").unlink()
-    assert load_model(path).n_items > 0
+    model: Any = load_model(path)
+    assert model.n_items > 2
+    assert model.negatives is None
 
 
 class _Evil:

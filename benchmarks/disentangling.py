@@ -1,0 +1,92 @@
+"""Does CLIA tell the interests apart?  On a log whose motives are known, with the contrast and without it.
+
+    python benchmarks/disentangling.py [--seeds 2020 ... 2024] [--users 2000] [--out bench] [--cases ...]
+
+Makes a log with ``recbole-clia synth`` (each interaction is labelled by what drove it: the user's stable taste, or the
+intent of the session), trains CLIA on it to the early stop, and reports on the held-out test items: the area under the
+ROC curve of alpha against the label, and NDCG@10 of the fusion and of each branch alone, on taste-driven and on
+intent-driven targets.  Each finished run is kept, and not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import scipy.stats
+import torch
+from recbole_clia.diagnosis.diagnose import diagnose
+from tabulate import tabulate
+from tqdm import tqdm
+
+from recbole_clia import run
+from recbole_clia.cli.main import main as recbole_clia
+
+CASES: dict[str, dict[str, Any]] = {
+    "mixture, contrast bpr": {},
+    "mixture, no contrast": {"contrastive_loss_weight": 0.0},
+    "mixture, contrast triplet": {"contrastive_loss": "triplet"},
+    "mixture, contrast infonce": {"contrastive_loss": "infonce"},
+    "vector, contrast bpr": {"fusion": "vector"},
+    "vector, no contrast": {"fusion": "vector", "contrastive_loss_weight": 0.0},
+}
+FIGURES = ("AUC of alpha", "fusion", "fusion, taste", "fusion, intent", "long, taste", "long, intent")
+FIGURES += ("short, taste", "short, intent")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[2020, 2021, 2022, 2023, 2024])
+    parser.add_argument("--users", type=int, default=2000)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("bench"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    folder = arguments.out / f"synth-{arguments.users}"
+    if not folder.is_dir():
+        recbole_clia(["synth", "--out", str(folder), f"--users={arguments.users}"])
+    kept = arguments.out / f"disentangling-{arguments.users}.json"
+    runs: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
+    common = {
+        "data_path": str(folder),
+        "valid_metric": "NDCG@10",
+        "state": "ERROR",
+        "show_progress": False,
+        "dropout_prob": 0.3,
+        "epochs": 40,
+        "stopping_step": 5,
+    }
+    todo = [(case, seed) for seed in arguments.seeds for case in arguments.cases if f"{case} {seed}" not in runs]
+    for case, seed in tqdm(todo):
+        result = run("CLIA", "synth", config_dict={**common, **CASES[case], "seed": seed})
+        runs[f"{case} {seed}"] = {**figures(diagnose(result["model_file"])), "epochs": result["epochs"]}
+        kept.write_text(json.dumps(runs, indent=1))
+
+    def values(case: str, figure: str) -> torch.Tensor:
+        return torch.tensor([runs[f"{case} {seed}"][figure] for seed in arguments.seeds], dtype=torch.float64)
+
+    rows = [
+        [case, *(f"{values(case, f).mean():.3f} ± {values(case, f).std():.3f}" for f in FIGURES)]
+        for case in arguments.cases
+    ]
+    print(tabulate(rows, ["CLIA with", *FIGURES], "github", disable_numparse=True))
+    for fusion in ("mixture", "vector"):
+        without = f"{fusion}, no contrast"
+        for case in arguments.cases:
+            if case.startswith(fusion) and case != without and without in arguments.cases:
+                for figure in ("AUC of alpha", "fusion"):
+                    one, two = values(case, figure), values(without, figure)
+                    p = scipy.stats.ttest_rel(one, two).pvalue
+                    print(f"{case} over {without}: {figure} {(one - two).mean():+.4f} (paired by seed, p = {p:.3f})")
+
+
+def figures(found: Any) -> dict[str, float]:
+    """The figures of the table, out of a diagnosis."""
+    raise NotImplementedError
+
+
+if __name__ == "__main__":
+    main()

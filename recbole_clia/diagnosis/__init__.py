@@ -1,0 +1,1 @@
+"""What a trained model does inside: its interests, their proxies, its attention and its fusion."""
