@@ -17,17 +17,17 @@ from typing import Any
 
 import scipy.stats
 import torch
-from recbole_clia.diagnosis.diagnose import diagnose
 from tabulate import tabulate
 from tqdm import tqdm
 
 from recbole_clia import run
 from recbole_clia.cli.main import main as recbole_clia
+from recbole_clia.diagnosis.report import diagnose
 
 CASES: dict[str, dict[str, Any]] = {
     "mixture, contrast bpr": {},
     "mixture, no contrast": {"contrastive_loss_weight": 0.0},
-    "mixture, contrast triplet": {"contrastive_loss": "triplet"},
+    "mixture, contrast triplet 0.001": {"contrastive_loss": "triplet", "contrastive_loss_weight": 0.001},
     "mixture, contrast infonce": {"contrastive_loss": "infonce"},
     "vector, contrast bpr": {"fusion": "vector"},
     "vector, no contrast": {"fusion": "vector", "contrastive_loss_weight": 0.0},
@@ -56,8 +56,8 @@ def main() -> None:
         "state": "ERROR",
         "show_progress": False,
         "dropout_prob": 0.3,
-        "epochs": 40,
-        "stopping_step": 5,
+        "epochs": 25,
+        "stopping_step": 4,
     }
     todo = [(case, seed) for seed in arguments.seeds for case in arguments.cases if f"{case} {seed}" not in runs]
     for case, seed in tqdm(todo):
@@ -73,19 +73,36 @@ def main() -> None:
         for case in arguments.cases
     ]
     print(tabulate(rows, ["CLIA with", *FIGURES], "github", disable_numparse=True))
-    for fusion in ("mixture", "vector"):
-        without = f"{fusion}, no contrast"
-        for case in arguments.cases:
-            if case.startswith(fusion) and case != without and without in arguments.cases:
-                for figure in ("AUC of alpha", "fusion"):
-                    one, two = values(case, figure), values(without, figure)
-                    p = scipy.stats.ttest_rel(one, two).pvalue
-                    print(f"{case} over {without}: {figure} {(one - two).mean():+.4f} (paired by seed, p = {p:.3f})")
+    measures = ("alpha", "long_own", "long_other", "short_own", "short_other", "long_entropy", "short_entropy")
+    tests = [
+        f"{what}: {branch}" for what in ("shuffled", "last 3", "last 10") for branch in ("fusion", "long", "short")
+    ]
+    for names, form in ((measures, "{:.3f}"), (tests, "{:+.0%}")):
+        rows = [[case, *(form.format(values(case, name).mean()) for name in names)] for case in arguments.cases]
+        print("\n" + tabulate(rows, ["CLIA with", *names], "github", disable_numparse=True))
+    print()
+    for case in arguments.cases:
+        without = f"{case.split(',')[0]}, no contrast"
+        if case == without or without not in arguments.cases:
+            continue
+        for figure in FIGURES:
+            one, two = values(case, figure), values(without, figure)
+            p = scipy.stats.ttest_rel(one, two).pvalue
+            print(f"{case} over {without}: {figure} {(one - two).mean():+.4f} (paired by seed, p = {p:.3f})")
 
 
 def figures(found: Any) -> dict[str, float]:
-    """The figures of the table, out of a diagnosis."""
-    raise NotImplementedError
+    """The figures of the table, and of the tests of the history, out of a diagnosis."""
+    label = found.label
+    values = {"AUC of alpha": label.auc, "fusion": found.ranking["fusion"].ndcg}
+    for branch in ("fusion", "long", "short"):
+        values[f"{branch}, taste"] = label.ranking[branch]["1"].ndcg
+        values[f"{branch}, intent"] = label.ranking[branch]["0"].ndcg
+        for change in found.counterfactuals:
+            what = change.kind if change.items is None else f"{change.kind} {change.items}"
+            values[f"{what}: {branch}"] = change.branches[branch].relative
+    values.update({name: spread.mean for name, spread in found.measures.items()})
+    return values
 
 
 if __name__ == "__main__":

@@ -27,32 +27,28 @@ class _MixtureCrossEntropy(torch.autograd.Function):
         total = queries.new_zeros(())
         for start in range(0, queries.shape[1], slab_rows):
             slab = slice(start, start + slab_rows)
-            t = target[slab, None]  # [S, 1]
-            parts, joint = [], log_weight[slab].clone()  # [S, K]
-            for k, query in enumerate(queries):
-                logits = query[slab] @ items.T  # [S, I]
-                logits[:, PADDING_ITEM] = -torch.inf
-                positive = logits.gather(1, t)  # [S, 1]
-                top = logits.amax(1, keepdim=True)  # [S, 1]
-                logits.sub_(top).exp_()
-                mass = logits.sum(1, keepdim=True)  # [S, 1]
-                # In this order no digit is lost to a large top.
-                joint[:, k : k + 1] -= mass.log() + (top - positive)
-                parts.append((logits, mass))
-                del logits
+            query = queries[:, slab].flatten(0, 1)  # [K S, D], part after part
+            t = target[slab].repeat(len(queries)).unsqueeze(1)  # [K S, 1]
+            logits = query @ items.T  # [K S, I]
+            logits[:, PADDING_ITEM] = -torch.inf
+            positive = logits.gather(1, t)  # [K S, 1]
+            top = logits.amax(1, keepdim=True)  # [K S, 1]
+            logits.sub_(top).exp_()
+            mass = logits.sum(1, keepdim=True)  # [K S, 1]
+            loss = mass.log() + (top - positive)  # [K S, 1]; in this order no digit is lost to a large top
+            joint = log_weight[slab] - loss.view(len(queries), -1).T  # [S, K]
             total -= joint.logsumexp(1).sum()
             share = joint.softmax(1)  # [S, K], how much of the target's probability each part explains
             if grad_weight is not None:
                 grad_weight[slab] = -share
-            for k, (logits, mass) in enumerate(parts):
-                own = share[:, k : k + 1]  # [S, 1]
-                if needs_queries or needs_items:
-                    logits.mul_(own / mass).scatter_add_(1, t, -own)
-                if grad_queries is not None:
-                    torch.mm(logits, items, out=grad_queries[k, slab])
-                if grad_items is not None:
-                    grad_items.addmm_(logits.T, queries[k, slab])
-            del parts, logits  # before the next slab is made
+            if needs_queries or needs_items:
+                own = share.T.reshape(-1, 1)  # [K S, 1]
+                logits.mul_(own / mass).scatter_add_(1, t, -own)
+            if grad_queries is not None:
+                grad_queries[:, slab] = (logits @ items).view_as(queries[:, slab])
+            if grad_items is not None:
+                grad_items.addmm_(logits.T, query)
+            del logits  # before the next slab is made
         ctx.save_for_backward(grad_queries, grad_weight, grad_items)
         return total
 
