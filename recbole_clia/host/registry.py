@@ -2,7 +2,7 @@
 
 RecBole resolves every name again wherever it needs it, so an entry has four parts: the model's
 module, its trainer, its dataset, and the loader of packed training rows.  The dataset is offered to RecBole's
-own models too.
+own models too, and packed training to some of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..settings.check import PACKED_BASELINES, PACKED_PROPERTIES, check_packed
 from ..settings.properties import PROPERTIES_DIR
 
 MODELS = ("CLIA", "CLSR")
@@ -26,9 +27,10 @@ def register() -> None:
     import recbole.trainer
     import torch
     from recbole.config import Config
+    from recbole.utils import get_model
 
     from ..data.dataset import LogDataset
-    from ..models import clia, clsr
+    from ..models import clia, clsr, packed
     from ..running.trainer import CLIATrainer
     from ..settings.config import PluginConfig
     from .metrics import offer_sampled_groups
@@ -44,6 +46,9 @@ def register() -> None:
         setattr(recbole.trainer, f"{name}Trainer", CLIATrainer)
     quick_start.run_recboles = run_recboles
     _offer_packed_loader(recbole.data.utils, recbole.data)
+    for name, ours in zip(PACKED_BASELINES, (packed.PackedGRU4Rec, packed.PackedSASRec), strict=True):
+        _offer_packed(get_model(name), ours)
+    _offer_packed(recbole.trainer.Trainer, CLIATrainer)
     offer_sampled_groups()
     _offer_datasets(recbole.data.dataset)
     _add_property_files(Config)
@@ -57,12 +62,27 @@ def _offer_packed_loader(utils: Any, package: Any) -> None:
     host_get_dataloader = utils.get_dataloader
 
     def get_dataloader(config: Any, phase: str) -> type:
-        if phase == "train" and config["model"] in MODELS and config["packed"]:
+        if phase == "train" and config["packed"]:
+            check_packed(config["model"], config["loss_type"])
             return PackedTrainDataLoader
         return host_get_dataloader(config, phase)
 
     utils.get_dataloader = get_dataloader
     package.get_dataloader = get_dataloader
+
+
+def _offer_packed(host: Any, ours: type) -> None:
+    """Where RecBole makes its class for a model of its own that is set to be packed, make the plugin's extension of it.
+
+    RecBole finds a class by its name before it has the settings, and its methods call each other by that name, so it is
+    the class itself that looks at them.
+    """
+
+    def new(cls: type, config: Any = None, *_others: Any, **_named: Any) -> Any:  # a copy is made without one
+        asked = cls is host and config is not None and config["model"] in PACKED_BASELINES and config["packed"]
+        return object.__new__(ours if asked else cls)
+
+    host.__new__ = staticmethod(new)
 
 
 def _offer_datasets(datasets: Any) -> None:
@@ -77,7 +97,7 @@ def _offer_datasets(datasets: Any) -> None:
 
     def has_log(config: Any) -> bool:
         return config["MODEL_TYPE"] == ModelType.SEQUENTIAL and bool(
-            config["exact_time"] or config["lazy_augmentation"]
+            config["exact_time"] or config["lazy_augmentation"] or config["packed"]
         )
 
     def has_columns(config: Any) -> bool:
@@ -105,8 +125,14 @@ def _add_property_files(config_class: Any) -> None:
     def _update_internal_config_dict(self: Any, file: str) -> Any:
         result = host_update(self, file)
         name = Path(file).name
-        if name == "overall.yaml" and (self.model in MODELS or getattr(self, "plugins_own", False)):
+        packed = self.model in PACKED_BASELINES and self.external_config_dict.get("packed") is True
+        plugins_own = getattr(self, "plugins_own", False)
+        if name == "overall.yaml" and (self.model in MODELS or plugins_own or packed):
             host_update(self, str(PROPERTIES_DIR / "data.yaml"))
+        if name == "overall.yaml" and self.model in PACKED_BASELINES and (plugins_own or packed):
+            host_update(self, str(PACKED_PROPERTIES))
+        if name == "overall.yaml" and packed:
+            self.internal_config_dict["train_neg_sample_args"] = None
         if name == "overall.yaml" and self.model in MODELS:
             host_update(self, str(PROPERTIES_DIR / "model" / f"{self.model}.yaml"))
             _complete_negatives(self)
@@ -124,9 +150,12 @@ def _complete_negatives(config: Any) -> None:
     given = config.external_config_dict
     arguments = given.get("train_neg_sample_args")
     config.internal_config_dict["train_neg_sample_args"] = None
-    if arguments in (None, "None") or not isinstance(arguments, dict) or arguments.get("distribution") == "none":
-        return  # what is no dictionary is refused with the other values
-    if given.get("loss_type", config.internal_config_dict["loss_type"]) == "CE":
+    if not isinstance(arguments, dict):
+        return  # nothing, or refused with the other values
+    if arguments.get("distribution") == "none":
+        given["train_neg_sample_args"] = None
+        return
+    if config.model == "CLIA" and given.get("loss_type", config.internal_config_dict["loss_type"]) == "CE":
         raise UsageError("train_neg_sample_args: loss_type CE takes no negatives; leave them out, or set BPR")
     unknown = set(arguments) - {"distribution", "sample_num", "alpha", "dynamic", "candidate_num"}
     distribution = arguments.get("distribution", "uniform")
@@ -140,8 +169,9 @@ def _complete_negatives(config: Any) -> None:
         "negative_sampling": "hard" if arguments.get("dynamic") else distribution,
         "negative_num": arguments.get("sample_num", 1),
         "popularity_exponent": arguments.get("alpha", 1.0),
-        "negative_pool": max(1, arguments.get("candidate_num", 0)),
     }
+    if arguments.get("dynamic"):
+        said["negative_pool"] = arguments.get("candidate_num", 1)
     for key, value in said.items():
         given.setdefault(key, value)
     given["train_neg_sample_args"] = None

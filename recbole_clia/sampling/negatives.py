@@ -168,12 +168,17 @@ class NegativeSampler(nn.Module):
             return None
         weight = self.counted.clamp(min=torch.finfo(torch.float64).tiny)
         mass = self.counted.sum()
-        if not self.shared:
-            excluded = self.counted[anchors.target]  # [N]
+        if self.shared:
+            if self.strategy == "in_batch":  # one row of the batch is the row itself
+                mass = mass * len(anchors.target) / max(1, len(anchors.target) - 1)
+        else:
+            own = self.counted[anchors.target]  # [N]
+            source = None if self.strategy == "in_batch" else self.popular or self.uniform
+            others = mass - own if source is None else source.mass_of_others(anchors.target)  # [N]
             if self.seen is not None:
                 had = self.seen.contains(anchors.user, anchors.target.unsqueeze(-1)).squeeze(-1)
-                excluded = self.seen.mass(anchors.user, self.counted) + excluded * ~had
-            mass = (mass - excluded).clamp(min=torch.finfo(torch.float64).tiny).unsqueeze(-1)  # [N, 1]
+                others = others - self.seen.mass(anchors.user, self.counted) + own * had
+            mass = others.clamp(min=torch.finfo(torch.float64).tiny).unsqueeze(-1)  # [N, 1]
         return math.log(items.shape[1]) + weight[items].log() - mass.log()
 
     def _of_pool(self, anchors: Anchors, number: int) -> Draw:

@@ -53,12 +53,21 @@ class WeightedItems(nn.Module):
         cannot swallow a light item.
         """
         last = len(self.weight) - 1
-        before = self.up_to[target - 1].where(target > 0, 0.0).unsqueeze(-1)  # [..., 1]
-        after = self.from_end[last - 1 - target].where(target < last, 0.0).unsqueeze(-1)  # [..., 1]
+        before, after = (mass.unsqueeze(-1) for mass in self._around(target))  # [..., 1] each
         side, place = torch.rand((2, *target.shape, number), dtype=torch.float64, device=target.device)  # [..., n]
         lower = self._find(self.up_to, place, before)  # [..., n]
         higher = last - self._find(self.from_end, place, after)  # [..., n]
         return lower.where((side * (before + after) < before) | (after == 0), higher)
+
+    def _around(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        last = len(self.weight) - 1
+        before = self.up_to[target - 1].where(target > 0, 0.0)
+        return before, self.from_end[last - 1 - target].where(target < last, 0.0)
+
+    def mass_of_others(self, target: Tensor) -> Tensor:
+        """Sum of the weights of all items but the target, ``[...]``, by no difference that could cancel."""
+        before, after = self._around(target)
+        return before + after
 
     def any(self, number: int) -> Tensor:
         """``[number]`` items, whatever the target."""

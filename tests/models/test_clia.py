@@ -393,6 +393,26 @@ def test_the_losses_are_those_of_their_equations(made: dict[str, Any], monkeypat
         assert model.calculate_loss(batch)[0].item() == pytest.approx(want, rel=1e-9)
 
 
+@pytest.mark.parametrize("loss_type", ["BPR", "SSM"])
+@pytest.mark.parametrize("fusion", ["mixture", "vector"])
+def test_the_gradient_is_the_slope_of_the_loss(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, loss_type: str, fusion: str
+) -> None:
+    prepared = prepare({**made, "loss_type": loss_type, "fusion": fusion})
+    fix_negatives(monkeypatch, prepared.dataset.item_num)
+    model, batch = exact(prepared), next(iter(prepared.train))
+    weight = model.item_embedding.weight
+    (gradient,) = torch.autograd.grad(model.calculate_loss(batch)[0], weight)
+    direction = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    direction[0] = 0
+    with torch.no_grad():
+        ends = []
+        for step in (1e-5, -2e-5):
+            weight += step * direction
+            ends.append(model.calculate_loss(batch)[0].item())
+    assert (ends[0] - ends[1]) / 2e-5 == pytest.approx((gradient * direction).sum().item(), rel=1e-4)
+
+
 def test_corrected_the_sampled_softmax_tends_to_cross_entropy(made: dict[str, Any]) -> None:
     whole = prepare({**made, "fusion": "vector"})
     batch = next(iter(whole.train))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import prepare
 
-from recbole_clia import load_model, run
+from recbole_clia import CLIA, load_model, run
 from recbole_clia.errors import UsageError
 
 
@@ -72,6 +72,15 @@ def test_a_resumed_run_is_bit_equal_to_one_that_was_not_stopped(
     assert end[0]["history"] != []
     assert [e["train_loss"] for e in end[0]["history"]] == [e["train_loss"] for e in end[1]["history"]]
     assert all(torch.equal(end[0]["state_dict"][name], end[1]["state_dict"][name]) for name in end[0]["state_dict"])
+
+
+def test_the_model_is_told_of_each_epoch(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(CLIA, "start_epoch", lambda self, epoch: told.append(epoch))
+    stopped = run("CLIA", "made", config_dict={**settings, "epochs": 2})
+    assert told == [0, 1]
+    run("CLIA", "made", config_dict=settings, resume=stopped["model_file"].replace(".pth", ".last.pth"))
+    assert told == [0, 1, 2, 3]
 
 
 def test_resuming_with_other_settings_is_refused(settings: dict[str, Any]) -> None:

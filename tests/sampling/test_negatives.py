@@ -305,7 +305,9 @@ def test_the_log_count_is_that_of_the_chance(
         if not shared:
             others -= {target[row]} | (had or {}).get(user[row], set())
         mass = sum(weight[item] for item in others)
-        want = [math.log(number * weight[item] / mass) for item in draw.items[row].tolist()]
+        # Of a batch's rows that all share, one is the row itself, and never its own negative.
+        rows = (len(target) - 1) / len(target) if shared and strategy == "in_batch" else 1.0
+        want = [math.log(number * rows * weight[item] / mass) for item in draw.items[row].tolist()]
         assert draw.log_count[row].tolist() == pytest.approx(want, rel=1e-12, abs=1e-12)
 
 
@@ -363,19 +365,19 @@ def test_the_corrected_sum_of_a_shared_draw_is_unbiased(strategy: str, had: Any)
 
 @FORM
 def test_the_corrected_sum_over_a_batch_is_unbiased(shared: bool) -> None:
-    """Batches whose targets come as the training data has them; the row itself is one in 250."""
+    """Batches whose targets come as the training data has them; of 20 rows the row itself is one."""
     rng = np.random.default_rng(0)
     chance = np.array(BALANCED) / sum(BALANCED)
     sampler = sampler_of("in_batch", BALANCED, shared=shared)
     by_target = np.array([whole_sum("in_batch", SCORE, t) for t in range(ITEMS)])
     torch.manual_seed(0)
     errors = []
-    for _ in range(300):
-        target = rng.choice(ITEMS, size=250, p=chance)
+    for _ in range(3000):
+        target = rng.choice(ITEMS, size=20, p=chance)
         got = corrected_sum(sampler(anchors_of(target), 100), SCORE).numpy()
         errors.append((got / by_target[target] - 1).mean())
     check_mean(errors)
-    assert abs(np.mean(errors)) < 0.03
+    assert abs(np.mean(errors)) < 0.01
 
 
 # ----- of a pool
@@ -521,9 +523,10 @@ def test_popularity_counts_the_training_targets(made: dict[str, Any]) -> None:
     assert sampler.popular.weight.tolist() == pytest.approx(np.sqrt(counts).tolist(), rel=1e-12)
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_seen_is_what_a_user_has_had_in_training(made: dict[str, Any], packed: bool) -> None:
-    sampler, prepared = made_sampler(made, exclude_history=True, packed=packed)
+@pytest.mark.parametrize(("packed", "lazy"), [(True, True), (False, True), (False, False)])
+def test_seen_is_what_a_user_has_had_in_training(made: dict[str, Any], packed: bool, lazy: bool) -> None:
+    """The first item of each, which is no target, is among it."""
+    sampler, prepared = made_sampler(made, exclude_history=True, packed=packed, lazy_augmentation=lazy)
     train = prepared.train._dataset
     want = set()
     for row in range(len(train)):
