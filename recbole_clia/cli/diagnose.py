@@ -51,7 +51,7 @@ def add_parser(commands: Any) -> None:
         "--label",
         metavar="COLUMN",
         help="column that is 1 where the long-term interest should decide, and 0 where the short-term one should "
-        "(default: motive, if there is one)",
+        "(default: motive, if there is one; empty for none)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the shuffles (default: 0)")
     parser.set_defaults(run=run_diagnosis, takes_settings=True)

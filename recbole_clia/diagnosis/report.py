@@ -71,7 +71,7 @@ def diagnose(
         path: file of a model, as a run has written it; a ``*.last.pth`` beside it gives the figures of all epochs.
         rows: most test rows that are measured, evenly spaced over all.
         label: column of the log that is 1 where the long-term interest should decide and 0 where the short-term one
-            should; ``"motive"`` by default, if there is one.
+            should; ``"motive"`` by default, if there is one; ``""`` for none.
         seed: of the shuffles, not negative.
         config_dict: settings of the data that are others than when the model was trained, such as ``data_path``.
 
@@ -329,8 +329,8 @@ def _file(config: Any) -> Path:
 
 def _find_label(config: Any, file: Path, label: str | None) -> str | None:
     columns = list(AtomicFile(file, config["field_separator"], config["encoding"] or "utf-8").header())
-    if label is None:
-        return USUAL_LABEL if USUAL_LABEL in columns else None
+    if not label:
+        return USUAL_LABEL if label is None and USUAL_LABEL in columns else None
     if label not in columns:
         raise UsageError(
             f"label: there is no field {label!r} in {file}, only {', '.join(columns)}{nearest(label, set(columns))}"
@@ -395,6 +395,7 @@ def _check_label(test: Any, label: str, file: Path) -> None:
         raise UsageError(
             f"label: the field {label!r} of {file} must hold 0 and 1 only, and has "
             + (f"{others[0]:g}" if not np.isnan(others).all() else "something that is no number")
+            + "; an empty label stands for none"
         )
 
 

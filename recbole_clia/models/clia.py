@@ -50,9 +50,15 @@ class Interests(NamedTuple):
 class CLIA(SequentialRecommender):  # type: ignore[misc]
     """Contrastive learning of long- and short-term interests.
 
-    The interests at position ``t`` are a function of the first ``t`` items only, and an item's score
-    is its inner product with the user's vector.  Hence one pass over a history trains all its
-    prefixes, and ranking the catalogue is one matrix product.
+    The interests at position ``t`` are a function of the first ``t`` items only, and meet an item in an inner product.
+    Hence one pass over a history trains all its prefixes, and ranking the catalogue is one matrix product for each
+    interest.  The probability of the next item is a mixture over what drives it::
+
+        p(i) = alpha softmax_i(<long, i>) + (1 - alpha) softmax_i(<short, i>)
+
+    so that alpha is the probability that the long-term interest does, and each interest learns from the targets that it
+    explains.  With ``fusion: vector`` it is ``softmax_i(<alpha long + (1 - alpha) short, i>)`` (Zheng et al., WWW 2022,
+    equation 14).
 
     Shapes below: B rows, L history length, D embedding size, I items, N positions trained.
     """

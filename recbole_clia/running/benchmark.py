@@ -123,7 +123,7 @@ def _measure_here(contender: Contender, dataset: str, settings: Mapping[str, Any
         seconds=spent / epochs * total / timed,
         batches=timed,
         of=total,
-        peak_mib=_peak_mib(config["device"]),
+        peak_mib=peak_mib(config["device"]),
     )
 
 
@@ -140,7 +140,8 @@ class _First:
             yield batch
 
 
-def _peak_mib(device: Any) -> float:
+def peak_mib(device: Any) -> float:
+    """Largest resident memory of this process so far, or on a GPU the largest allocation there."""
     import torch
 
     if device.type == "cuda":

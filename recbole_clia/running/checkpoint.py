@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from recbole.utils import get_model
 
-from ..host import registry
 from .trainer import read_checkpoint
 
 
@@ -24,8 +23,8 @@ class _Sizes:
 def load_model(path: str, device: Any = "cpu", trust_pickle: bool = False) -> torch.nn.Module:
     """The trained model of a checkpoint, in evaluation mode.
 
-    The plugin's models need nothing but the file.  RecBole's own may ask the dataset for more
-    than its size, so theirs is read again from where the run found it.
+    The plugin's models, and RecBole's that were trained packed, need nothing but the file.  RecBole's own may ask the
+    dataset for more than its size, so theirs is read again from where the run found it.
 
     Args:
         path: the file that a run has written.
@@ -38,7 +37,7 @@ def load_model(path: str, device: Any = "cpu", trust_pickle: bool = False) -> to
     checkpoint = read_checkpoint(path, "cpu", trust_pickle)
     config = checkpoint["config"]
     config["device"] = torch.device(device)
-    if config["model"] in registry.MODELS:
+    if "sizes" in checkpoint:
         data: Any = _Sizes(checkpoint["sizes"])
     else:
         from recbole.data import create_dataset, data_preparation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
@@ -34,6 +34,8 @@ def run(
     port: str = "5678",
     group_offset: int = 0,
     resume: str | None = None,
+    test: bool = True,
+    callback: Callable[[int, float], None] | None = None,
 ) -> dict[str, Any]:
     """Train a model with early stopping on validation, and evaluate the best one on test.
 
@@ -48,10 +50,14 @@ def run(
         saved: whether to write the best model; without it the last one is evaluated.
         nproc, world_size, ip, port, group_offset: processes here and in all, as in RecBole.
         resume: a ``*.last.pth`` file of a stopped run to be continued.
+        test: whether the best model is evaluated on test; ``test_result`` is empty without it.
+        callback: called with each validated epoch, counted from 0, and its validation score; what it raises ends
+            the run.
 
     Returns:
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
         ``test_result``, and ``model``, ``dataset``, ``evaluation``, ``best_epoch``, ``epochs``,
+        ``curve`` (epoch, training seconds so far and validation score of each validated epoch),
         ``seconds_per_epoch`` (training only), ``seconds``, ``parameters``, ``model_file``, ``log_file``.
 
     Raises:
@@ -60,9 +66,11 @@ def run(
     """
     config = PluginConfig(model, dataset, config_file_list, config_dict)  # refuses bad input before any process starts
     if nproc == 1 and world_size <= 0:
-        return _run_here(config, saved, resume)
+        return _run_here(config, saved, resume, test, callback)
     if resume:
         raise UsageError("resume: a run of several processes cannot be resumed")
+    if callback or not test:
+        raise UsageError("nproc: a run that is watched or leaves out the test set takes one process")
     queue = mp.get_context("spawn").SimpleQueue()
     launch = {
         "nproc": nproc,
@@ -97,7 +105,13 @@ def _worker(
     torch.distributed.destroy_process_group()
 
 
-def _run_here(config: PluginConfig, saved: bool, resume: str | None) -> dict[str, Any]:
+def _run_here(
+    config: PluginConfig,
+    saved: bool,
+    resume: str | None,
+    test: bool = True,
+    callback: Callable[[int, float], None] | None = None,
+) -> dict[str, Any]:
     began = perf_counter()
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
@@ -117,7 +131,7 @@ def _run_here(config: PluginConfig, saved: bool, resume: str | None) -> dict[str
         except (AssertionError, NotImplementedError):
             logger.info("the operations of this model cannot be counted")
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
-    clock = _EpochClock(trainer)
+    clock = _EpochClock(trainer, callback)
     if resume:
         trainer.resume_checkpoint(resume)
 
@@ -128,9 +142,14 @@ def _run_here(config: PluginConfig, saved: bool, resume: str | None) -> dict[str
     except KeyboardInterrupt as stop:
         last = getattr(trainer, "last_file", None)
         raise Stopped(last if last and os.path.isfile(last) else None) from stop
-    test = trainer.evaluate(test_data, load_best_model=saved, show_progress=config["show_progress"])
+    finally:
+        if getattr(trainer, "tensorboard", None) is not None:
+            trainer.tensorboard.close()  # each holds a thread and a file
+    tested: Mapping[str, Any] = {}
+    if test:
+        tested = trainer.evaluate(test_data, load_best_model=saved, show_progress=config["show_progress"])
     logger.info(f"best valid: {best_valid}")
-    logger.info(f"test result: {test}")
+    logger.info(f"test result: {tested}")
     return {
         "model": config["model"],
         "dataset": config["dataset"],
@@ -138,9 +157,10 @@ def _run_here(config: PluginConfig, saved: bool, resume: str | None) -> dict[str
         "best_valid_score": best_score,
         "valid_score_bigger": config["valid_metric_bigger"],
         "best_valid_result": best_valid,
-        "test_result": test,
+        "test_result": tested,
         "best_epoch": clock.best_epoch,
         "epochs": clock.epochs,
+        "curve": clock.curve,
         "seconds_per_epoch": clock.seconds_per_epoch,
         "seconds": perf_counter() - began,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -183,9 +203,11 @@ def _load(config: PluginConfig) -> tuple[Any, Any, Any, Any]:
 class _EpochClock:
     """Times the training part of every epoch, and sees which epoch was best, for any trainer."""
 
-    def __init__(self, trainer: Any) -> None:
+    def __init__(self, trainer: Any, callback: Callable[[int, float], None] | None = None) -> None:
+        self._callback = callback
         self.seconds: list[float] = []
         self.best_epoch: int | None = None
+        self.curve: list[dict[str, float]] = []
         self.epochs = 0
         self._trainer = trainer
         self._train_epoch = trainer._train_epoch
@@ -197,10 +219,13 @@ class _EpochClock:
         self.seconds.append(perf_counter() - began)
         return losses
 
-    def evaluated(self, epoch: int, _score: float) -> None:
+    def evaluated(self, epoch: int, score: float) -> None:
         self.epochs = epoch + 1
         if self._trainer.cur_step == 0:
             self.best_epoch = epoch
+        self.curve.append({"epoch": epoch, "train_seconds": sum(self.seconds), "valid_score": float(score)})
+        if self._callback is not None:
+            self._callback(epoch, score)
 
     @property
     def seconds_per_epoch(self) -> float | None:

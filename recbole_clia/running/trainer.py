@@ -106,10 +106,12 @@ class CLIATrainer(Trainer):  # type: ignore[misc]
     def _diagnosed_rows(self, data: Any) -> Any:
         """Histories spread over the data, of those that the contrast counts where there are any."""
         number, dataset = self.config["diagnosis_rows"], data._dataset
+        if not number:
+            return None
         length = dataset.inter_feat[self.config["ITEM_LIST_LENGTH_FIELD"]]
         long = (length > self.config["contrastive_length_threshold"]).nonzero().squeeze(1)
         index = long if len(long) else torch.arange(len(length))
-        if not number or not len(index):
+        if not len(index):
             return None
         step = max(1, -(-len(index) // number))
         return dataset[index[::step].numpy()].to(self.device)

@@ -37,7 +37,12 @@ HOST_RANGES = {
 }
 # Read from the configuration by the entry points themselves.
 LAUNCH_KEYS = {"model", "dataset", "config_files", "nproc", "world_size", "ip", "port", "group_offset", "offset"}
-LAUNCH_KEYS |= {"local_rank", "resume"}
+LAUNCH_KEYS |= {"local_rank", "resume", "packed"}
+
+# RecBole's models that the plugin can train packed, and all that can be.
+PACKED_BASELINES = ("GRU4Rec", "SASRec")
+PACKABLE = ("CLIA", *PACKED_BASELINES)
+PACKED_PROPERTIES = PROPERTIES_DIR / "packed.yaml"
 
 # None means "not set" here, whatever type RecBole's comment names.
 DATA_KEYS = {"load_col"}
@@ -110,6 +115,8 @@ def model_keys(model: str) -> frozenset[str]:
     properties = property_file(model)
     if properties is not None:
         keys |= set(read_properties(properties))
+    if model in PACKED_BASELINES:
+        keys |= set(read_properties(PACKED_PROPERTIES))
     source = models().get(model)
     if source is not None:
         keys |= _keys_read_in(source)
@@ -132,6 +139,8 @@ def _documented(model: str) -> dict[str, Property]:
     properties = property_file(model)
     if properties is not None:
         found.update(read_properties(properties))
+    if model in PACKED_BASELINES:
+        found.update(read_properties(PACKED_PROPERTIES))
     return found
 
 
@@ -146,6 +155,14 @@ def check_model(model: str) -> None:
     """Refuse a model that neither RecBole nor the plugin offers."""
     if model not in models():
         raise UsageError(f"model {model!r} is unknown{nearest(model, models())}")
+
+
+def check_packed(model: str, loss_type: Any) -> None:
+    """Refuse packed training of a model, or of a loss, that has no such form."""
+    if model not in PACKABLE:
+        raise UsageError(f"packed: {model} cannot be trained packed; {', '.join(PACKABLE)} can")
+    if model in PACKED_BASELINES and loss_type != "CE":
+        raise UsageError(f"packed: {model} is trained packed with loss_type CE only, not {loss_type}")
 
 
 def check_keys(keys: Iterable[str], model: str, where: str, shared: bool = False) -> list[str]:

@@ -14,7 +14,7 @@ from recbole.utils import ModelType
 from ..data.atomic import AtomicFile
 from ..data.splitting import BY_PERIOD
 from ..errors import UsageError
-from .check import check_keys, check_model, check_values, nearest, protocols, recbole_dir
+from .check import check_keys, check_model, check_packed, check_values, nearest, protocols, recbole_dir
 from .properties import PROPERTIES_DIR, plain_value, plain_yaml, read_properties
 
 
@@ -52,6 +52,8 @@ class PluginConfig(Config):  # type: ignore[misc]
         except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AssertionError) as error:
             raise UsageError(f"configuration: {error}") from error
         check_values(self.final_config_dict, self.external_config_dict, model)
+        if self["packed"]:
+            check_packed(model, self["loss_type"])
         check_evaluation(self)
         check_dataset(self)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
+from .check import PACKED_BASELINES, PACKED_PROPERTIES
 from .properties import PROPERTIES_DIR, Property, read_properties
 
 HEAD = """# Properties
@@ -24,6 +25,7 @@ def properties_page() -> str:
     parts = [HEAD]
     titles = {PROPERTIES_DIR / "data.yaml": "Data, for every model that this package runs"}
     titles.update({path: path.stem for path in sorted((PROPERTIES_DIR / "model").glob("*.yaml"))})
+    titles[PACKED_PROPERTIES] = " and ".join(PACKED_BASELINES) + ", beside RecBole's own properties"
     for path in sorted((PROPERTIES_DIR / "protocol").glob("*.yaml")):
         titles[path] = f"Protocol of evaluation: `--config_files {path.stem}`"
     for path, title in titles.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import prepare, random_rows, write_log
+from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_clia import run
+from recbole_clia import load_model, run
 from recbole_clia.diagnosis.figures import Diagnosis
 from recbole_clia.diagnosis.histories import random_orders, reordered
 from recbole_clia.diagnosis.report import diagnose
@@ -30,7 +32,7 @@ SMALL = {
     "learning_rate": 0.02,
     "metric_decimal_place": 10,
     "metrics": ["NDCG", "Hit", "MRR"],
-    "contrastive_recent_k": 2,
+    "contrastive_recent_k": 4,  # there are histories of 4 and of 5 items
 }
 OF_MODEL: dict[str, dict[str, Any]] = {
     "CLIA": {"hidden_size": 8, "dropout_prob": 0.1},
@@ -91,8 +93,56 @@ def test_recent_items_end_with_the_untouched_history(found: Diagnosis) -> None:
         assert change.difference.mean == change.difference.error == 0
     assert {change.rows for change in last} == {found.rows}
     (without,) = found.changes("without last")
-    assert without.items == found.recent_k == 2
+    assert without.items == found.recent_k == 4
     assert 0 < without.rows < found.rows
+
+
+def test_each_row_is_ranked_by_its_changed_history(trained: dict[str, Any], found: Diagnosis) -> None:
+    """Against histories that are cut by hand and ranked one by one, and popularity counted in the file's order."""
+    model = load_model(trained["model_file"])
+    prepared = prepare({"data_path": "dataset", **SMALL, **OF_MODEL[trained["model"]]}, trained["model"])
+    rows = prepared.test._dataset
+    popularity = [0] * prepared.dataset.item_num
+    for user in range(1, prepared.dataset.user_num):
+        start, end = prepared.dataset.log.start[user : user + 2].tolist()
+        trained_on = max(2, end - start - 2) if end - start > 1 else 0  # a history gives its first item, and targets
+        for item in prepared.dataset.log.columns["item_id"][start : start + trained_on]:
+            popularity[int(item)] += 1
+
+    def gain(scores: list[float], item: int) -> float:
+        above = sum(score > scores[item] for score in scores[1:])
+        tied = sum(score == scores[item] for score in scores[1:])
+        ranks = range(above + 1, above + tied + 1)
+        return sum(1 / np.log2(rank + 1) for rank in ranks if rank <= 10) / tied
+
+    def ranked(row: Any, begin: int, end: int, alpha: float | None) -> float:
+        cut = {}
+        for name in row.interaction:
+            values = row[name].tolist()
+            if name.endswith("_list"):
+                values = values[begin:end] + [0] * (len(values) - (end - begin))
+            cut[name] = values
+        cut["item_length"] = end - begin
+        one = Interaction({name: torch.tensor([value], dtype=row[name].dtype) for name, value in cut.items()})
+        with torch.no_grad(), nullcontext() if alpha is None else model.fixed_alpha(alpha):
+            return gain(model.full_sort_predict(one)[0].tolist(), int(row["item_id"]))
+
+    every = [rows[number] for number in range(len(rows))]
+    length = [int(row["item_length"]) for row in every]
+    for branch, alpha in {"fusion": None, "long": 1.0, "short": 0.0}.items():
+        untouched = np.array([ranked(row, 0, n, alpha) for row, n in zip(every, length, strict=True)])
+        assert found.ranking[branch].ndcg == pytest.approx(untouched.mean(), abs=1e-9)
+        for change in found.changes("last"):
+            part = [ranked(row, max(0, n - change.items), n, alpha) for row, n in zip(every, length, strict=True)]
+            assert change.branches[branch].ndcg == pytest.approx(np.mean(part), abs=1e-9)
+        (without,) = found.changes("without last")
+        longer = [number for number, n in enumerate(length) if n > without.items]
+        part = [ranked(every[number], 0, length[number] - without.items, alpha) for number in longer]
+        assert without.rows == len(longer)
+        assert without.branches[branch].ndcg == pytest.approx(np.mean(part), abs=1e-9)
+        assert without.branches[branch].untouched == pytest.approx(untouched[longer].mean(), abs=1e-9)
+    popular = [gain(popularity, int(row["item_id"])) for row in every]
+    assert found.ranking["popularity"].ndcg == pytest.approx(np.mean(popular), abs=1e-9)
 
 
 def test_one_seed_gives_the_same_figures_and_another_seed_others(trained: dict[str, Any], found: Diagnosis) -> None:
@@ -205,6 +255,21 @@ def test_long_scores_are_the_same_in_any_order(made: dict[str, Any]) -> None:
             assert not torch.allclose(model.full_sort_predict(batch), model.full_sort_predict(moved), atol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """File of a CLIA whose data lie in ``dataset`` beside it, and have no label."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("plain")
+        patch.chdir(folder)
+        return str(folder / train("CLIA", folder, epochs=1)["model_file"])
+
+
+@pytest.fixture
+def moved(tmp_path: Path) -> dict[str, Any]:
+    """Settings for a copy of those data."""
+    return {"data_path": write_log(tmp_path / "dataset", random_rows(7)), "data_cache": None}
+
+
 # --- other data ----------------------------------------------------------------------------
 
 
@@ -273,18 +338,16 @@ def test_a_model_chosen_by_the_sampled_protocol(workplace: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["float", "token"])
-def test_labels_are_numbers_or_words(workplace: Path, kind: str) -> None:
-    result = train("CLIA", workplace, epochs=1)
-    with_labels(workplace / "dataset", ["1", "0", "0"], kind)
-    found = diagnose(result["model_file"])
+def test_labels_are_numbers_or_words(plain: str, moved: dict[str, Any], kind: str) -> None:
+    with_labels(Path(moved["data_path"]), ["1", "0", "0"], kind)
+    found = diagnose(plain, config_dict=moved)
     assert found.label is not None
     assert found.label.zeros > found.label.ones > 0
 
 
-def test_a_label_of_one_value_has_no_auc(workplace: Path) -> None:
-    result = train("CLIA", workplace, epochs=1)
-    with_labels(workplace / "dataset", ["1"])
-    found = diagnose(result["model_file"])
+def test_a_label_of_one_value_has_no_auc(plain: str, moved: dict[str, Any]) -> None:
+    with_labels(Path(moved["data_path"]), ["1"])
+    found = diagnose(plain, config_dict=moved)
     assert found.label is not None
     assert found.label.auc is None
     assert "All rows have the same motive: there is nothing for alpha to tell." in found.verdict
@@ -300,11 +363,28 @@ def test_a_label_of_one_value_has_no_auc(workplace: Path) -> None:
         (["0 1"], "token_seq", "must hold one number a row, not a sequence"),
     ],
 )
-def test_labels_that_are_not_0_and_1_are_refused(workplace: Path, labels: list[str], kind: str, sentence: str) -> None:
-    result = train("CLIA", workplace, epochs=1)
-    with_labels(workplace / "dataset", labels, kind)
+def test_labels_that_are_not_0_and_1_are_refused(
+    plain: str, moved: dict[str, Any], labels: list[str], kind: str, sentence: str
+) -> None:
+    with_labels(Path(moved["data_path"]), labels, kind)
     with pytest.raises(UsageError, match=sentence):
-        diagnose(result["model_file"])
+        diagnose(plain, config_dict=moved)
+    assert diagnose(plain, label="", config_dict=moved).label is None
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_label_must_not_change_which_rows_are_there_twice(workplace: Path, same: bool) -> None:
+    data = write_log(workplace / "dataset", [row for row in random_rows(7) for _ in range(2)])
+    result = train("CLIA", workplace, epochs=1, duplicate_rows="first")
+    before = diagnose(result["model_file"])
+    with_labels(Path(data), ["0", "0", "1", "1"] if same else ["0", "1"])
+    if same:
+        found = diagnose(result["model_file"])
+        assert found.ranking == before.ranking
+        assert found.label is not None
+    else:
+        with pytest.raises(UsageError, match="with 'motive' other interactions are there twice"):
+            diagnose(result["model_file"])
 
 
 def test_data_may_lie_elsewhere(workplace: Path) -> None:
@@ -317,35 +397,30 @@ def test_data_may_lie_elsewhere(workplace: Path) -> None:
     assert after == before
 
 
-def test_other_data_than_in_training_are_refused(workplace: Path) -> None:
-    result = train("CLIA", workplace, epochs=1)
-    (workplace / "dataset/made/made.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\n")
-    write_log(workplace / "dataset", random_rows(7, users=25))
+def test_other_data_than_in_training_are_refused(plain: str, tmp_path: Path) -> None:
+    other = write_log(tmp_path / "dataset", random_rows(7, users=25))
     with pytest.raises(UsageError, match=r"25 values of 'user_id', and the model of .* was trained with 24"):
-        diagnose(result["model_file"])
+        diagnose(plain, config_dict={"data_path": other, "data_cache": None})
 
 
-def test_settings_of_the_model_stay(workplace: Path) -> None:
-    result = train("CLIA", workplace, epochs=1)
+def test_settings_of_the_model_stay(plain: str) -> None:
     with pytest.raises(UsageError, match="embedding_size is a setting of the trained model, and stays 8"):
-        diagnose(result["model_file"], config_dict={"embedding_size": 16})
+        diagnose(plain, config_dict={"embedding_size": 16})
     with pytest.raises(UsageError, match="is read by nothing"):
-        diagnose(result["model_file"], config_dict={"data_pth": "x"})
+        diagnose(plain, config_dict={"data_pth": "x"})
 
 
-def test_a_model_that_has_diverged_is_told(workplace: Path) -> None:
-    result = train("CLIA", workplace, epochs=1)
-    checkpoint = torch.load(result["model_file"])
+def test_a_model_that_has_diverged_is_told(plain: str, moved: dict[str, Any], tmp_path: Path) -> None:
+    checkpoint = torch.load(plain)
     checkpoint["state_dict"]["item_embedding.weight"][3] = torch.nan
-    torch.save(checkpoint, "bad.pth")
+    torch.save(checkpoint, tmp_path / "bad.pth")
     with pytest.raises(UsageError, match="the model cannot rank, because a score is infinite or not a number"):
-        diagnose("bad.pth")
+        diagnose(str(tmp_path / "bad.pth"), config_dict=moved)
 
 
-def test_weights_of_another_model_are_told(workplace: Path) -> None:
-    result = train("CLIA", workplace, epochs=1)
-    checkpoint = torch.load(result["model_file"])
+def test_weights_of_another_model_are_told(plain: str, moved: dict[str, Any], tmp_path: Path) -> None:
+    checkpoint = torch.load(plain)
     del checkpoint["state_dict"]["long_term.shared_query"]
-    torch.save(checkpoint, "bad.pth")
+    torch.save(checkpoint, tmp_path / "bad.pth")
     with pytest.raises(UsageError, match=r"bad\.pth: its weights do not fit"):
-        diagnose("bad.pth")
+        diagnose(str(tmp_path / "bad.pth"), config_dict=moved)

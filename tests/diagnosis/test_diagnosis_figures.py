@@ -181,9 +181,9 @@ def test_the_auc_is_the_share_of_pairs_in_order() -> None:
 def test_the_error_of_the_auc_is_that_of_an_unrelated_alpha() -> None:
     rng = np.random.default_rng(4)
     label = np.arange(80) < 30
-    drawn = [label_of(label, rng.random(80)) for _ in range(400)]
+    drawn = [label_of(label, rng.random(80)) for _ in range(200)]
     assert drawn[0].auc_error is not None
-    assert np.std([found.auc for found in drawn]) == pytest.approx(drawn[0].auc_error, rel=0.15)
+    assert np.std([found.auc for found in drawn]) == pytest.approx(drawn[0].auc_error, rel=0.2)
 
 
 def test_rankings_by_label_are_those_of_its_rows() -> None:

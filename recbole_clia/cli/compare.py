@@ -1,0 +1,149 @@
+"""``recbole-clia compare``: models, datasets and seeds under one protocol, and a leaderboard of them."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from ..errors import UsageError
+from .train import parse_settings
+
+if TYPE_CHECKING:
+    from ..comparison.execute import Outcome
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="compare models on datasets over seeds, and write a leaderboard",
+        description="Train and evaluate every model on every dataset with every seed, under one protocol "
+        "(leave-one-out in exact order of time, full ranking, the same filters and early stopping), each run in a "
+        "process of its own.  A finished run is recorded at once and never made again; the same command continues what "
+        "was stopped.",
+        epilog="Any setting can be given as --key=value, for the models that read the key; for instance --epochs=20.",
+    )
+    parser.add_argument("--models", nargs="+", default=["CLIA", "SASRec", "GRU4Rec"], metavar="MODEL", help="models")
+    parser.add_argument("--datasets", nargs="+", default=["ml-100k"], metavar="NAME", help="datasets")
+    parser.add_argument("--seeds", type=int, metavar="N", help="number of seeds, from 2020 on (default: 5)")
+    parser.add_argument("--seed_list", type=int, nargs="+", metavar="SEED", help="the seeds themselves")
+    parser.add_argument(
+        "--config_files",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="yaml files for all models, each with the keys that it reads; MODEL=FILE for one model",
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
+    parser.add_argument("--keep_models", action="store_true", help="keep the best model of each run")
+    parser.add_argument("--out", default="compare", help="folder for runs and leaderboard (default: compare)")
+    parser.set_defaults(run=compare, takes_settings=True)
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    from ..comparison.execute import execute, finished
+    from ..comparison.plan import make_plan, seeds_of
+
+    if arguments.jobs < 1:
+        raise UsageError(f"--jobs must be at least 1, not {arguments.jobs}")
+    seeds = seeds_of(arguments.seeds, arguments.seed_list)
+    files = [file for words in arguments.config_files for file in words.split()]
+    plan = make_plan(arguments.models, arguments.datasets, seeds, files, parse_settings(arguments.settings))
+    out = Path(arguments.out)
+    runs = out / "runs"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out: {runs} cannot be made: {error.strerror or error}") from error
+
+    before = finished(plan, runs)
+    print(f"{len(plan)} runs, {len(before)} of them done before")
+    try:
+        with tqdm(total=len(plan), initial=len(before), desc="compare", bar_format=_BAR, disable=None) as progress:
+            outcomes = execute(
+                plan,
+                runs,
+                arguments.jobs,
+                arguments.keep_models,
+                ended=lambda outcome, left: _told(progress, outcome, left),
+                waiting=lambda left: _show(progress, left),
+            )
+    except KeyboardInterrupt:
+        done = finished(plan, runs)
+        if done:
+            _write(done, runs, out)
+        print(f"\nstopped; {len(done)} of {len(plan)} runs are done; continue with\n  {_command(arguments)}")
+        return 130
+
+    print("\n" + _write(outcomes, runs, out))
+    failed = [outcome for outcome in outcomes if outcome.record["state"] == "failed"]
+    print(f"\nLeaderboard: {', '.join(str(out / name) for name in _FILES)}\nRuns: {runs}")
+    if failed:
+        print(f"\n{len(failed)} of {len(plan)} runs failed; they are made again by\n  {_command(arguments)}")
+    return 1 if failed else 0
+
+
+_FILES = ("leaderboard.html", "leaderboard.md", "leaderboard.csv", "leaderboard.tex")
+_BAR = "{desc}: {n_fmt} of {total_fmt} |{bar:20}| {elapsed}{postfix}"
+
+
+def _write(outcomes: Sequence[Outcome], runs: Path, out: Path) -> str:
+    """Write the leaderboard in every form, and return that of the terminal."""
+    from ..comparison import tables
+    from ..comparison.leaderboard import boards
+    from ..comparison.page import page
+    from ..comparison.record import write_text
+
+    found = boards(outcomes, runs)
+    texts = (page(found), tables.markdown(found), tables.csv_text(found), tables.latex(found))
+    for name, text in zip(_FILES, texts, strict=True):
+        write_text(out / name, text)
+    return tables.terminal(found)
+
+
+def _told(progress: Any, outcome: Outcome, left: float | None) -> None:
+    """A line for a run that has ended; it is all that is seen where there is no terminal."""
+    record = outcome.record
+    if record["state"] == "failed":
+        said = f"failed: {record['sentence']}"
+    else:
+        said = f"test NDCG@10 {record['test']['NDCG@10']:.4f}, {_duration(record['seconds'])}"
+    progress.write(f"{outcome.run}: {said}{_left(left)}")
+    progress.update()
+
+
+def _show(progress: Any, left: float | None) -> None:
+    text = _left(left).lstrip("; ")
+    if not progress.disable and text != progress.postfix:  # a bar that is not shown has none
+        progress.set_postfix_str(text)
+
+
+def _left(seconds: float | None) -> str:
+    return f"; about {_duration(seconds)} left" if seconds else ""
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """The command that was given."""
+    words = ["recbole-clia", "compare", "--models", *arguments.models, "--datasets", *arguments.datasets]
+    if arguments.seeds is not None:
+        words += ["--seeds", str(arguments.seeds)]
+    if arguments.seed_list:
+        words += ["--seed_list", *map(str, arguments.seed_list)]
+    if arguments.config_files:
+        words += ["--config_files", *arguments.config_files]
+    words += ["--jobs", str(arguments.jobs)] if arguments.jobs != 1 else []
+    words += ["--keep_models"] if arguments.keep_models else []
+    words += ["--out", arguments.out] if arguments.out != "compare" else []
+    return shlex.join([*words, *arguments.settings])

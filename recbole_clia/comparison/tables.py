@@ -1,0 +1,175 @@
+"""A leaderboard as text: for the terminal, as CSV, Markdown and LaTeX.  All show the same numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+
+from tabulate import tabulate
+
+from .leaderboard import LEVEL, Board, Entry, PValue, Summary
+from .plan import METRICS
+
+HEADERS = ("model", "seeds", "valid NDCG@10", *METRICS, "p (users)", "s to best", "parameters", "peak MiB")
+_NUMERIC = ("valid_NDCG@10", *METRICS, "seconds_to_best", "seconds")
+
+
+def spread(summary: Summary, digits: int = 4) -> str:
+    """``mean ± deviation``; the mean alone for one seed, and a dash for none."""
+    if math.isnan(summary.mean):
+        return "-"
+    mean = f"{summary.mean:.{digits}f}"
+    return mean if math.isnan(summary.deviation) else f"{mean} ± {summary.deviation:.{digits}f}"
+
+
+def probability(p: float) -> str:
+    return "-" if math.isnan(p) else "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def cells(entry: Entry) -> list[str]:
+    """A model's row under :data:`HEADERS`; a star marks a significant difference from the best baseline."""
+
+    def marked(metric: str) -> str:
+        return spread(entry.metrics[metric]) + ("*" if entry.over_seeds[metric].is_significant else "")
+
+    return [
+        entry.name,
+        str(len(entry.seeds)),
+        spread(entry.valid),
+        *map(marked, METRICS),
+        probability(entry.over_users.corrected),
+        spread(entry.seconds_to_best, 1),
+        f"{entry.parameters:,}",
+        f"{entry.peak_mib:,.0f}",
+    ]
+
+
+def notes(board: Board) -> list[str]:
+    """What the figures of a board are, in sentences."""
+    told = [
+        f"{board.users:,} test users, the last item of each held out in exact order of time and ranked among all "
+        "items; mean ± standard deviation over seeds.",
+    ]
+    if any(entry.packed for entry in board.entries):
+        told.append(
+            "packed: RecBole's model, trained on all positions of a window in one pass; the others of RecBole's in its "
+            "loop."
+        )
+    if any(entry.model == "Pop" for entry in board.entries):
+        told.append("Pop: RecBole's, with every interaction counted; RecBole counts an item once a batch (#2198).")
+    if board.baselines:
+        best = ", ".join(f"{model} in {metric}" for metric, model in board.baselines.items())
+        told.append(
+            f"Best baselines: {best}. *: different from it at {LEVEL} by a paired t-test over seeds, corrected by "
+            "Holm for all models and metrics of the table. p (users): Wilcoxon's signed-rank test over users of the "
+            "seeds' mean NDCG@10 against that baseline, corrected by Holm for all models of the table."
+        )
+    else:
+        told.append("No tests: there is no baseline among the models.")
+    told.append("s to best: training seconds up to the best epoch, evaluation not counted.")
+    return told
+
+
+def terminal(boards: Sequence[Board]) -> str:
+    parts = []
+    for board in boards:
+        table = tabulate(
+            [cells(entry) for entry in board.entries], HEADERS, disable_numparse=True, colalign=_alignment()
+        )
+        parts.append("\n".join([f"{board.dataset}", table, "", *notes(board), *_failed(board)]))
+    return "\n\n".join(parts)
+
+
+def markdown(boards: Sequence[Board]) -> str:
+    def bold(text: str) -> str:
+        return f"**{text}**"
+
+    parts = []
+    for board in boards:
+        rows = _emphasised(board, bold)
+        table = tabulate(rows, HEADERS, "pipe", disable_numparse=True, colalign=_alignment())
+        parts.append("\n".join([f"## {board.dataset}", "", table, "", *_paragraphs(notes(board) + _failed(board))]))
+    return "\n".join(["# Leaderboard", "", *parts])
+
+
+def _paragraphs(lines: Sequence[str]) -> list[str]:
+    return [part for line in lines for part in (line.replace("*:", r"\*:"), "")]
+
+
+_LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "<": "$<$", **{mark: f"\\{mark}" for mark in "&%$#_{}"}}
+_LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+
+
+def latex_escaped(text: str) -> str:
+    return "".join(_LATEX.get(mark, mark) for mark in text)
+
+
+def latex(boards: Sequence[Board]) -> str:
+    """A ``table`` for each dataset; it needs no package."""
+
+    def bold(text: str) -> str:
+        return rf"\textbf{{{text}}}"
+
+    parts = []
+    for board in boards:
+        rows = _emphasised(board, bold, latex_escaped)
+        table = tabulate(
+            rows, [latex_escaped(h) for h in HEADERS], "latex_raw", disable_numparse=True, colalign=_alignment()
+        )
+        caption = latex_escaped(" ".join([f"{board.dataset}.", *notes(board)]))
+        parts.append("\n".join([r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", table, r"\end{table}", ""]))
+    return "\n".join(parts)
+
+
+def _emphasised(
+    board: Board, bold: Callable[[str], str], escaped: Callable[[str], str] = lambda text: text
+) -> list[list[str]]:
+    """The rows with the best mean of each metric in bold."""
+    top = {metric: max(entry.metrics[metric].mean for entry in board.entries) for metric in METRICS if board.entries}
+    rows = []
+    for entry in board.entries:
+        row = [escaped(cell) for cell in cells(entry)]
+        for metric in METRICS:
+            if entry.metrics[metric].mean == top[metric]:
+                column = HEADERS.index(metric)
+                row[column] = bold(row[column])
+        rows.append(row)
+    return rows
+
+
+def csv_text(boards: Sequence[Board]) -> str:
+    """One line for each model and dataset, in full precision; an empty cell where there is no number."""
+    headers = ["dataset", "model", "packed", "seeds", "users"]
+    headers += [f"{name} {part}" for name in _NUMERIC for part in ("mean", "sd")]
+    headers += [f"{metric} {part}" for metric in METRICS for part in ("best baseline", "p (t)", "p (t, Holm)")]
+    headers += ["p (users)", "p (users, Holm)", "parameters", "peak_mib"]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(headers)
+    for board in boards:
+        for entry in board.entries:
+            row: list[object] = [board.dataset, entry.model, entry.packed, len(entry.seeds), board.users]
+            for summary in (entry.valid, *entry.metrics.values(), entry.seconds_to_best, entry.seconds):
+                row += [_number(summary.mean), _number(summary.deviation)]
+            for metric in METRICS:
+                row += [board.baselines.get(metric, ""), *_both(entry.over_seeds[metric])]
+            writer.writerow([*row, *_both(entry.over_users), entry.parameters, _number(entry.peak_mib)])
+    return stream.getvalue()
+
+
+def _both(test: PValue) -> list[str]:
+    return [_number(test.p), _number(test.corrected)]
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.8g}"
+
+
+def _failed(board: Board) -> list[str]:
+    return [f"failed: {run}: {sentence}" for run, sentence in board.failed]
+
+
+def _alignment() -> tuple[str, ...]:
+    return ("left", *["right"] * (len(HEADERS) - 1))

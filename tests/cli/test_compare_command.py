@@ -1,0 +1,174 @@
+"""``recbole-clia compare`` as it is typed."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import recbole_clia
+from recbole_clia.cli import compare as command
+from recbole_clia.cli.main import main
+from recbole_clia.comparison import execute as execution
+from recbole_clia.comparison import worker
+
+FILES = ("leaderboard.csv", "leaderboard.html", "leaderboard.md", "leaderboard.tex")
+
+
+@pytest.fixture
+def words(made: dict[str, Any]) -> list[str]:
+    given = {"load_col": made["load_col"], "use_gpu": False, "MAX_ITEM_LIST_LENGTH": 8, "epochs": 1}
+    return [
+        *("compare", "--models", "CLIA", "GRU4Rec", "--datasets", "made", "--seeds", "2"),
+        *("--data_path=dataset", "--user_inter_num_interval=[4,inf)"),
+        *(f"--{key}={value}" for key, value in given.items()),
+    ]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Make each run in this process; the folders of those that were made."""
+    made: list[str] = []
+
+    class Ended:
+        def __init__(self, task: Path) -> None:
+            made.append(task.parent.name)
+            self.returncode = worker.main(str(task))
+
+        def poll(self) -> int:
+            return self.returncode
+
+    monkeypatch.setattr(execution, "_launch", lambda task, environment: Ended(task))
+    return made
+
+
+def test_a_comparison_and_the_same_again(
+    here: list[str], words: list[str], workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 0
+    told = capsys.readouterr()
+    assert "4 runs, 0 of them done before" in told.out
+    assert "GRU4Rec (packed)" in told.out
+    assert "GRU4Rec on made, seed 2021: test NDCG@10" in told.out
+    assert sorted(path.name for path in Path("compare").iterdir()) == [*FILES, "runs"]
+    rows = list(csv.DictReader(Path("compare/leaderboard.csv").read_text().splitlines()))
+    assert {row["model"] for row in rows} == {"CLIA", "GRU4Rec"}
+    assert {row["seeds"] for row in rows} == {"2"}
+    assert len(here) == 4
+    here.clear()
+    texts = [Path("compare", name).read_text() for name in FILES]
+    assert main(words) == 0
+    assert "4 runs, 4 of them done before" in capsys.readouterr().out
+    assert here == []
+    assert [Path("compare", name).read_text() for name in FILES] == texts
+
+
+def test_more_seeds_are_added_to_what_is_there(here: list[str], words: list[str], workplace: Path) -> None:
+    assert main([*words, "--out", "board"]) == 0
+    here.clear()
+    words[words.index("--seeds") + 1] = "3"
+    words.remove("GRU4Rec")
+    assert main([*words, "--out", "board"]) == 0
+    assert [name.rsplit("-", 1)[0] for name in here] == ["CLIA-made-2022"]
+
+
+def test_a_failed_run_makes_the_code_one(
+    here: list[str],
+    words: list[str],
+    workplace: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    true_run = recbole_clia.run
+
+    def run(model: str, *args: Any, **others: Any) -> Any:
+        if model == "GRU4Rec":
+            raise RuntimeError("a planted fault")
+        return true_run(model, *args, **others)
+
+    monkeypatch.setattr(recbole_clia, "run", run)
+    assert main(words) == 1
+    told = capsys.readouterr().out
+    assert "GRU4Rec on made, seed 2020: failed: RuntimeError: a planted fault" in told
+    assert "2 of 4 runs failed; they are made again by" in told
+    assert "a planted fault" in Path("compare/leaderboard.html").read_text()
+    monkeypatch.setattr(recbole_clia, "run", true_run)
+    here.clear()
+    assert main(words) == 0
+    assert [name.split("-")[0] for name in here] == ["GRU4Rec", "GRU4Rec"]
+
+
+def test_an_interrupt_tells_how_to_continue(
+    here: list[str],
+    words: list[str],
+    workplace: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_told", interrupt)
+    assert main(words) == 130
+    told = capsys.readouterr().out
+    assert "stopped; 1 of 4 runs are done; continue with\n  recbole-clia compare --models CLIA GRU4Rec" in told
+    assert Path("compare/leaderboard.md").is_file()
+    assert len(here) == 1
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        (["--models", "LightGCN"], "'LightGCN' cannot be compared"),
+        (["--datasets", "nowhere"], "dataset 'nowhere' is unknown"),
+        (["--seeds", "0"], "--seeds must be a number of seeds"),
+        (["--seeds", "two"], "argument --seeds: invalid int value: 'two'"),
+        (["--seed_list", "1", "2"], "not both"),
+        (["--jobs", "0"], "--jobs must be at least 1, not 0"),
+        (["--config_files", "none.yaml"], "config file none.yaml: No such file"),
+        (["--eval_args={}"], "eval_args cannot be set"),
+        (["--learning_rate=-1"], "learning_rate must be in (0, inf)"),
+        (["stray"], "argument 'stray' must have the form --key=value"),
+    ],
+)
+def test_bad_input_is_told_in_one_sentence(
+    words: list[str], workplace: Path, capsys: pytest.CaptureFixture[str], changed: list[str], sentence: str
+) -> None:
+    try:
+        code = main([*words, *changed])
+    except SystemExit as end:
+        code = int(str(end.code))
+    told = capsys.readouterr().err.strip()
+    assert code == 2
+    assert sentence in told
+    assert "\n" not in told
+    assert not Path("compare").exists()
+
+
+def test_processes_of_their_own_are_stopped_and_continued(
+    words: list[str], workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request to end comes after the first run; only the second one is left for the second time."""
+    words[words.index("--seeds") + 1] = "1"
+    monkeypatch.setattr(command, "_told", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(words) == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+    monkeypatch.undo()
+    monkeypatch.chdir(workplace)
+    assert "1 of 2 runs are done" in capsys.readouterr().out
+    (record,) = Path("compare").rglob("run.json")
+    written = record.stat().st_mtime_ns
+    assert main(words) == 0
+    assert "2 runs, 1 of them done before" in capsys.readouterr().out
+    assert record.stat().st_mtime_ns == written
+    assert len(list(Path("compare").rglob("run.json"))) == 2
+    assert {path.name for path in record.parent.iterdir()} == {"log.txt", "rows.npy", "run.json"}
+    for log in Path("compare").rglob("log.txt"):  # of RecBole
+        assert "epoch 0 training" in log.read_text()
+    assert not any(Path(name).exists() for name in ("log", "log_tensorboard", "models"))

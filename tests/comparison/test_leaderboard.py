@@ -1,0 +1,232 @@
+"""Metrics of rows, corrections and tests, breakdowns, and the forms of a leaderboard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from recbole_clia.comparison import leaderboard, tables
+from recbole_clia.comparison.execute import Outcome
+from recbole_clia.comparison.leaderboard import boards, breakdown, holm, paired_t, wilcoxon
+from recbole_clia.comparison.page import page
+from recbole_clia.comparison.plan import METRICS, Run
+from recbole_clia.comparison.record import write_rows
+from recbole_clia.comparison.score import ranks, row_metrics
+
+USERS = 60
+
+
+def made_outcomes(folder: Path, models: dict[str, float], seeds: list[int]) -> list[Outcome]:
+    """Runs whose ranks are the worse the larger a model's number, on one dataset with an odd name."""
+    outcomes = []
+    for place, (model, worse) in enumerate(models.items()):
+        for seed in seeds:
+            rng = np.random.default_rng((place, seed))
+            shared = np.random.default_rng(0)
+            rank = 1 + rng.geometric(1 / (4 * worse), USERS)
+            columns = [np.arange(1, USERS + 1), shared.integers(1, 20, USERS), shared.integers(2, 40, USERS)]
+            rows = np.stack([*columns, shared.integers(1, 500, USERS), rank], axis=1)
+            run = Run(model, "da_ta&1", seed, {}, {"packed": model in ("CLIA", "SASRec")}, f"{model}{seed}")
+            record = {
+                "state": "done",
+                "packed": run.packed,
+                "valid": {"ndcg@10": 0.1 / worse + 0.001 * seed},
+                "test": {name: float(values.mean()) for name, values in row_metrics(rank).items()},
+                "curve": [{"epoch": e, "train_seconds": (1.0 + e) * worse, "valid_score": 0.01 * e} for e in range(3)],
+                "seconds_to_best": 2.0 * worse,
+                "seconds": 5.0 * worse,
+                "parameters": 12345,
+                "peak_mib": 321.0,
+                "rows_crc": write_rows(folder / run.folder, rows),
+            }
+            outcomes.append(Outcome(run, record, True))
+    return outcomes
+
+
+def test_metrics_of_rows_by_hand() -> None:
+    found = row_metrics(np.array([1, 2, 10, 11, 20, 21]))
+    assert found["NDCG@10"].tolist() == pytest.approx([1, 1 / math.log2(3), 1 / math.log2(11), 0, 0, 0])
+    assert found["Hit@10"].tolist() == [1, 1, 1, 0, 0, 0]
+    assert found["MRR@10"].tolist() == pytest.approx([1, 0.5, 0.1, 0, 0, 0])
+    assert found["Recall@20"].tolist() == [1, 1, 1, 1, 1, 0]
+
+
+def test_ranks_are_those_of_a_sort() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(50, 30, generator=generator)
+    scores[:, 0] = -torch.inf
+    item = torch.randint(1, 30, (50,), generator=generator)
+    row = torch.arange(50)
+    order = scores.argsort(1, descending=True)
+    want = (order == item.unsqueeze(1)).int().argmax(1) + 1
+    for top in (1, 5, 30):
+        assert torch.equal(ranks(scores, row, item, top), want)
+
+
+def test_ties_are_those_of_topk() -> None:
+    """RecBole sees a hit where ``topk`` puts the item; behind it nothing is a hit."""
+    scores = torch.zeros(1, 9)
+    scores[:, 0] = -torch.inf
+    first = scores.topk(4).indices[0].tolist()
+    for item in range(1, 9):
+        (rank,) = ranks(scores, torch.tensor([0]), torch.tensor([item]), 4).tolist()
+        assert rank == (first.index(item) + 1 if item in first else 5)
+
+
+def test_holm_by_hand() -> None:
+    # sorted 0.01, 0.02, 0.03, 0.04: times 4, 3, 2, 1, then never falling
+    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+    assert holm([]) == []
+    with_nan = holm([float("nan"), 0.01, 0.04])
+    assert math.isnan(with_nan[0])
+    assert with_nan[1:] == pytest.approx([0.02, 0.04])
+
+
+def test_paired_tests_are_scipys() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=12), rng.normal(0.5, size=12)
+    assert paired_t(one, other) == scipy.stats.ttest_rel(one, other).pvalue
+    assert wilcoxon(one, other) == scipy.stats.wilcoxon(one, other).pvalue
+    assert paired_t(one, one) == wilcoxon(one, one) == 1.0
+    assert math.isnan(paired_t(one[:1], other[:1]))
+    assert math.isnan(wilcoxon(one[:0], other[:0]))
+    assert math.isnan(paired_t(np.array([0.1, 0.2]), np.array([0.0, 0.1])))  # the same difference twice
+
+
+def test_the_best_baseline_is_none_of_the_plugins(tmp_path: Path) -> None:
+    (board,) = boards(made_outcomes(tmp_path, {"SASRec": 3, "CLIA": 1, "NARM": 2, "CLSR": 1.1}, [1, 2, 3]), tmp_path)
+    assert [entry.model for entry in board.entries][-1] == "SASRec"
+    assert set(board.baselines.values()) == {"NARM"}
+    by_model = {entry.model: entry for entry in board.entries}
+    assert all(math.isnan(test.p) for test in by_model["NARM"].over_seeds.values())
+    values = {m: [row_metrics(_ranks(tmp_path, m, s))["NDCG@10"].mean() for s in (1, 2, 3)] for m in by_model}
+    for model in ("CLIA", "SASRec", "CLSR"):
+        entry = by_model[model]
+        assert entry.metrics["NDCG@10"].mean == pytest.approx(np.mean(values[model]))
+        assert entry.metrics["NDCG@10"].deviation == pytest.approx(np.std(values[model], ddof=1))
+        want = scipy.stats.ttest_rel(values[model], values["NARM"]).pvalue
+        assert entry.over_seeds["NDCG@10"].p == pytest.approx(want)
+    ps = [by_model[model].over_seeds[metric].p for metric in METRICS for model in ("SASRec", "CLIA", "CLSR")]
+    corrected = [by_model[m].over_seeds[metric].corrected for metric in METRICS for m in ("SASRec", "CLIA", "CLSR")]
+    assert corrected == pytest.approx(holm(ps))
+    gains = {m: np.mean([row_metrics(_ranks(tmp_path, m, s))["NDCG@10"] for s in (1, 2, 3)], axis=0) for m in by_model}
+    users = [scipy.stats.wilcoxon(gains[m], gains["NARM"]).pvalue for m in ("SASRec", "CLIA", "CLSR")]
+    assert [by_model[m].over_users.p for m in ("SASRec", "CLIA", "CLSR")] == pytest.approx(users)
+    assert [by_model[m].over_users.corrected for m in ("SASRec", "CLIA", "CLSR")] == pytest.approx(holm(users))
+
+
+def _ranks(folder: Path, model: str, seed: int) -> Any:
+    return np.load(folder / f"{model}-da_ta&1-{seed}-{model}{seed}/rows.npy")[:, 4]
+
+
+def test_tests_take_the_seeds_that_both_have(tmp_path: Path) -> None:
+    outcomes = made_outcomes(tmp_path, {"CLIA": 1, "NARM": 2}, [1, 2, 3])
+    broken = Outcome(outcomes[1].run, {"state": "failed", "sentence": "no memory"}, True)
+    (board,) = boards([outcomes[0], broken, *outcomes[2:]], tmp_path)
+    clia = next(entry for entry in board.entries if entry.model == "CLIA")
+    assert clia.seeds == (1, 3)
+    values = {m: [row_metrics(_ranks(tmp_path, m, s))["NDCG@10"].mean() for s in (1, 3)] for m in ("CLIA", "NARM")}
+    assert clia.over_seeds["NDCG@10"].p == pytest.approx(scipy.stats.ttest_rel(values["CLIA"], values["NARM"]).pvalue)
+    assert board.failed == (("CLIA on da_ta&1, seed 2", "no memory"),)
+    assert "failed: CLIA on da_ta&1, seed 2: no memory" in tables.terminal([board])
+
+
+@pytest.mark.parametrize("models", [{"CLIA": 1, "NARM": 2}, {"CLIA": 1}, {"NARM": 1}])
+def test_one_seed_has_no_tests(tmp_path: Path, models: dict[str, float]) -> None:
+    found = boards(made_outcomes(tmp_path, models, [1]), tmp_path)
+    assert all(math.isnan(t.corrected) for entry in found[0].entries for t in entry.over_seeds.values())
+    assert all(math.isnan(entry.over_users.p) for entry in found[0].entries)
+    for text in (tables.terminal(found), tables.markdown(found), tables.latex(found), tables.csv_text(found)):
+        assert "nan" not in text.lower()
+    assert ">nan<" not in page(found)
+
+
+def test_nothing_done_is_a_board_without_entries(tmp_path: Path) -> None:
+    run = Run("CLIA", "made", 1, {}, {}, "k")
+    found = boards([Outcome(run, {"state": "failed", "sentence": "a <b> & c"}, True)], tmp_path)
+    assert "a <b> & c" in tables.terminal(found)
+    assert "a &lt;b&gt; &amp; c" in page(found)
+    assert tables.markdown(found)
+    assert len(tables.csv_text(found).splitlines()) == 1
+
+
+def test_all_forms_hold_the_same_numbers(tmp_path: Path) -> None:
+    found = boards(made_outcomes(tmp_path, {"SASRec": 30, "CLIA": 1, "NARM": 2}, [1, 2, 3]), tmp_path)
+    rows = list(csv.DictReader(io.StringIO(tables.csv_text(found))))
+    assert [row["model"] for row in rows] == ["CLIA", "NARM", "SASRec"]
+    html, markdown, latex, plain = page(found), tables.markdown(found), tables.latex(found), tables.terminal(found)
+    for row in rows:
+        for metric in ("valid_NDCG@10", *METRICS):
+            mean, deviation = (float(row[f"{metric} {part}"]) for part in ("mean", "sd"))
+            cell = f"{mean:.4f} ± {deviation:.4f}"
+            assert cell in html
+            assert cell in markdown
+            assert cell in plain
+            assert cell.replace("±", r"$\pm$") in latex
+        p = tables.probability(float(row["p (users, Holm)"])) if row["p (users, Holm)"] else "-"
+        for text in (markdown, plain):
+            assert p in text
+        assert row["NDCG@10 best baseline"] == "NARM"
+    assert float(rows[2]["NDCG@10 p (t, Holm)"]) < 0.05
+    line = next(line for line in plain.splitlines() if line.startswith("SASRec (packed)"))
+    assert "*" in line
+    assert r"da\_ta\&1" in latex
+    assert "da_ta&amp;1" in html
+    assert r"\textbf{" in latex
+    assert "**" in markdown
+
+
+def test_the_page_is_one_file_with_drawings(tmp_path: Path) -> None:
+    outcomes = made_outcomes(tmp_path, {"SASRec": 3, "CLIA": 1}, [1, 2])
+    other = [Outcome(Run(o.run.model, "b", o.run.seed, {}, {}, o.run.key), o.record, True) for o in outcomes]
+    for outcome in other:
+        source = next(o for o in outcomes if o.run.key == outcome.run.key)
+        (tmp_path / outcome.run.folder).mkdir()
+        (tmp_path / outcome.run.folder / "rows.npy").write_bytes(
+            (tmp_path / source.run.folder / "rows.npy").read_bytes()
+        )
+    html = page(boards([*outcomes, *other], tmp_path))
+    assert html.count("<svg") == 2
+    for title in (
+        "Quality against time",
+        "Learning curves",
+        "By interactions before the target",
+        "By interactions with",
+    ):
+        assert html.count(title) >= 2
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:href="|url\()#([^")]+)', html)) <= set(ids)
+    assert not re.search(r'(?:src|href)="(?!#)', html)
+    assert page(boards([*outcomes, *other], tmp_path)) == html
+
+
+@pytest.mark.parametrize("column", ["history", "popularity"])
+def test_a_breakdown_adds_up_to_the_whole(tmp_path: Path, column: str) -> None:
+    (board,) = boards(made_outcomes(tmp_path, {"SASRec": 3, "CLIA": 1}, [1, 2]), tmp_path)
+    found = breakdown(board, column)
+    assert sum(found.rows) == USERS
+    assert len(found.bins) == leaderboard.BINS
+    assert max(found.rows) <= 2 * min(found.rows)
+    for (_, high), (low, _) in zip(found.bins, found.bins[1:], strict=False):
+        assert high < low
+    for entry in board.entries:
+        whole = np.average(found.means[entry.name], weights=found.rows)
+        assert whole == pytest.approx(entry.metrics["NDCG@10"].mean)
+
+
+def test_a_breakdown_of_one_value_is_one_bin(tmp_path: Path) -> None:
+    (board,) = boards(made_outcomes(tmp_path, {"CLIA": 1}, [1]), tmp_path)
+    board.entries[0].rows["history"][:] = 7
+    assert breakdown(board, "history").bins == ((7, 7),)
