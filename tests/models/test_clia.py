@@ -495,13 +495,33 @@ def test_the_plugins_settings_win_over_recboles_arguments(
 
 
 @pytest.mark.parametrize("kind", [PluginConfig, Config])
-@pytest.mark.parametrize("model", ["CLIA", "CLSR"])
 def test_recboles_arguments_are_refused_with_cross_entropy(
-    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, kind: Any, model: str
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, kind: Any
 ) -> None:
     arguments = {"distribution": "uniform", "sample_num": 1}
     with pytest.raises(UsageError, match=r"^train_neg_sample_args: .*CE takes no negatives"):
-        config_of(kind, monkeypatch, {**made, "train_neg_sample_args": arguments}, model)
+        config_of(kind, monkeypatch, {**made, "train_neg_sample_args": arguments}, "CLIA")
+
+
+@pytest.mark.parametrize("kind", [PluginConfig, Config])
+def test_recboles_arguments_are_clsrs_negatives_too(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    arguments = {"distribution": "popularity", "sample_num": 3, "alpha": 0.5}
+    config = config_of(kind, monkeypatch, {**made, "train_neg_sample_args": arguments}, "CLSR")
+    got = [config[key] for key in ("negative_sampling", "negative_num", "popularity_exponent", "negative_pool")]
+    assert got == ["popularity", 3, 0.5, 20]
+
+
+@pytest.mark.parametrize("kind", [PluginConfig, Config])
+@pytest.mark.parametrize("model", ["CLIA", "CLSR"])
+def test_no_distribution_is_no_argument(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, kind: Any, model: str
+) -> None:
+    plain = config_of(kind, monkeypatch, made, model)
+    none = config_of(kind, monkeypatch, {**made, "train_neg_sample_args": {"distribution": "none"}}, model)
+    for key in ("negative_sampling", "negative_num", "negative_pool", "train_neg_sample_args"):
+        assert none[key] == plain[key]
 
 
 @pytest.mark.parametrize("kind", [PluginConfig, Config])
