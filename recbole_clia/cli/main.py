@@ -17,12 +17,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 if the command found a fault, 2 for bad input, 130 if the user stopped it.
     """
-    from . import bench, convert, data, diagnose, doctor, synth, train
+    from . import bench, compare, convert, data, diagnose, doctor, synth, train, tune
 
     parser = _Parser(prog="recbole-clia", description="Long- and short-term interests for RecBole.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
-    for module in (train, convert, synth, data, diagnose, doctor, bench):
+    for module in (train, tune, compare, convert, synth, data, diagnose, doctor, bench):
         module.add_parser(commands)
     arguments, rest = parser.parse_known_args(argv)
     if rest and not getattr(arguments, "takes_settings", False):

@@ -205,6 +205,34 @@ def _restore_dok_update() -> None:
     sp.dok_matrix._update = _update
 
 
+# --- hyperopt ------------------------------------------------------------------------------
+
+
+def _hyperopt_draws_with_a_generator() -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        numbers = [int(part) for part in version("hyperopt").split(".")[:3] if part.isdigit()]
+    except PackageNotFoundError:
+        return False
+    return numbers >= [0, 2, 6]
+
+
+class _NumpyOfGenerators(types.ModuleType):
+    """numpy, with the generators of today under the name of the old one."""
+
+    def __getattr__(self, name: str) -> Any:
+        import numpy as np
+
+        return types.SimpleNamespace(RandomState=np.random.default_rng) if name == "random" else getattr(np, name)
+
+
+def _search_exhaustively_with_a_generator() -> None:
+    from recbole.trainer import hyper_tuning
+
+    hyper_tuning.np = _NumpyOfGenerators("numpy")
+
+
 # --- several processes without a GPU ---------------------------------------------------------
 
 
@@ -326,6 +354,13 @@ PATCHES = (
         "RecBole #2185",
         _dok_matrix_lost_update,
         _restore_dok_update,
+    ),
+    Patch(
+        "exhaustive search",
+        "HyperTuning's exhaustive search hands numpy's RandomState to hyperopt, which needs a Generator since 0.2.6",
+        "RecBole #1320, #1868",
+        _hyperopt_draws_with_a_generator,
+        _search_exhaustively_with_a_generator,
     ),
     Patch(
         "processes on CPU",
