@@ -73,7 +73,7 @@ class CLSR(SequentialRecommender):  # type: ignore[misc]
         self.contrastive_loss_weight = Schedule(config["contrastive_loss_weight"])
         self.recent_k = config["contrastive_recent_k"]
         self.length_threshold = config["contrastive_length_threshold"]
-        self.discrepancy_loss_weight = config["discrepancy_loss_weight"]
+        self.discrepancy_loss_weight = Schedule(config["discrepancy_loss_weight"])
         self.discrepancy_bound = config["discrepancy_bound"]
         self.l2_weight = config["l2_weight"]
         self.query_start, self.interest_evolve = config["query_start"], config["interest_evolve"]
@@ -232,7 +232,7 @@ class CLSR(SequentialRecommender):  # type: ignore[misc]
         return (
             data,
             self.contrastive_loss_weight.at(self.epoch) * self._contrast(history, interests),
-            self.discrepancy_loss_weight * self._discrepancy(interaction[self.USER_ID]),
+            self.discrepancy_loss_weight.at(self.epoch) * self._discrepancy(interaction[self.USER_ID]),
             self.l2_weight * self._squares(interaction, candidates),
         )
 

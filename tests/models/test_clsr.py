@@ -452,3 +452,19 @@ def test_it_runs_and_loads_without_its_data_whatever_the_negatives(settings: dic
     model: Any = load_model(result["model_file"])
     assert model.negatives is None
     assert model.n_items > 2
+
+
+def test_the_weights_follow_their_schedules(settings: dict[str, Any]) -> None:
+    schedules = {"contrastive_loss_weight": [[0, 0.0], [4, 0.4]], "discrepancy_loss_weight": [[1, 0.02], [3, 0.0]]}
+    prepared = prepare({**settings, **schedules}, "CLSR")
+    model, rows = away_from_start(prepared), all_rows(prepared.train._dataset)
+    plain = prepare({**settings, "contrastive_loss_weight": 1.0, "discrepancy_loss_weight": 1.0}, "CLSR")
+    reference = away_from_start(plain)
+    for epoch, weights in ((0, (0.0, 0.02)), (1, (0.1, 0.02)), (2, (0.2, 0.01)), (9, (0.4, 0.0))):
+        model.start_epoch(epoch)
+        torch.manual_seed(5)
+        got = model.calculate_loss(rows)[1:3]
+        torch.manual_seed(5)
+        want = reference.calculate_loss(rows)[1:3]
+        for one, other, weight in zip(got, want, weights, strict=True):
+            assert one.item() == pytest.approx(weight * other.item(), abs=1e-12)
