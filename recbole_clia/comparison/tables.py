@@ -76,7 +76,7 @@ def terminal(boards: Sequence[Board]) -> str:
     parts = []
     for board in boards:
         table = tabulate(
-            [cells(entry) for entry in board.entries], HEADERS, disable_numparse=True, colalign=_alignment()
+            [cells(entry) for entry in board.entries], HEADERS, disable_numparse=True, colalign=_alignment(board)
         )
         parts.append("\n".join([f"{board.dataset}", table, "", *notes(board), *_failed(board)]))
     return "\n\n".join(parts)
@@ -89,7 +89,7 @@ def markdown(boards: Sequence[Board]) -> str:
     parts = []
     for board in boards:
         rows = _emphasised(board, bold)
-        table = tabulate(rows, HEADERS, "pipe", disable_numparse=True, colalign=_alignment())
+        table = tabulate(rows, HEADERS, "pipe", disable_numparse=True, colalign=_alignment(board))
         parts.append("\n".join([f"## {board.dataset}", "", table, "", *_paragraphs(notes(board) + _failed(board))]))
     return "\n".join(["# Leaderboard", "", *parts])
 
@@ -116,7 +116,7 @@ def latex(boards: Sequence[Board]) -> str:
     for board in boards:
         rows = _emphasised(board, bold, latex_escaped)
         table = tabulate(
-            rows, [latex_escaped(h) for h in HEADERS], "latex_raw", disable_numparse=True, colalign=_alignment()
+            rows, [latex_escaped(h) for h in HEADERS], "latex_raw", disable_numparse=True, colalign=_alignment(board)
         )
         caption = latex_escaped(" ".join([f"{board.dataset}.", *notes(board)]))
         parts.append("\n".join([r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", table, r"\end{table}", ""]))
@@ -171,5 +171,6 @@ def _failed(board: Board) -> list[str]:
     return [f"failed: {run}: {sentence}" for run, sentence in board.failed]
 
 
-def _alignment() -> tuple[str, ...]:
-    return ("left", *["right"] * (len(HEADERS) - 1))
+def _alignment(board: Board) -> tuple[str, ...] | None:
+    # tabulate 0.9 takes no alignment of columns that have no row.
+    return ("left", *["right"] * (len(HEADERS) - 1)) if board.entries else None

@@ -242,7 +242,7 @@ def about_label(name: str, label: Bools, alpha: Floats, gains: Mapping[str, Gain
         field=name,
         ones=ones,
         zeros=zeros,
-        auc=float(roc_auc_score(label, alpha)) if both else None,
+        auc=float(roc_auc_score(label.astype(int), alpha)) if both else None,
         # Of the Mann-Whitney statistic without a relation.
         auc_error=math.sqrt((ones + zeros + 1) / (12 * ones * zeros)) if both else None,
         alpha={key: Spread.of(alpha[rows]).mean for key, rows in of.items()},

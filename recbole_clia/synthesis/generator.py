@@ -375,4 +375,5 @@ def ceiling_auc(world: World, made: Made) -> float | None:
 
     if made.long.all() or not made.long.any():
         return None
-    return float(roc_auc_score(made.long, past_probability(world, made)))
+    # The oldest supported scikit-learn takes booleans, and gives a wrong area for them.
+    return float(roc_auc_score(made.long.astype(int), past_probability(world, made)))
