@@ -27,8 +27,6 @@ from recbole_clia.diagnosis.report import diagnose
 CASES: dict[str, dict[str, Any]] = {
     "mixture, contrast bpr": {},
     "mixture, no contrast": {"contrastive_loss_weight": 0.0},
-    "mixture, contrast triplet 0.001": {"contrastive_loss": "triplet", "contrastive_loss_weight": 0.001},
-    "mixture, contrast infonce": {"contrastive_loss": "infonce"},
     "vector, contrast bpr": {"fusion": "vector"},
     "vector, no contrast": {"fusion": "vector", "contrastive_loss_weight": 0.0},
 }

@@ -88,6 +88,7 @@ def report(result: dict[str, Any], data_path: str | None = None) -> str:
         ["log", result["log_file"] or "-"],
     ]
     command, tensorboard = _command("recbole-clia", "recbole_clia"), _command("tensorboard", "tensorboard.main")
+    diagnosed = result["model"] in ("CLIA", "CLSR") and result["model_file"]
     lines = [
         "",
         f"{result['model']} on {result['dataset']}",
@@ -99,6 +100,7 @@ def report(result: dict[str, Any], data_path: str | None = None) -> str:
         "Next:",
         f"  {command} train --model=SASRec {data}    a built-in model on the same data",
         f"  {command} train {data} --contrastive_loss_weight=0    without the contrast",
+        *([f"  {command} diagnose {result['model_file']}    what the model does inside"] if diagnosed else []),
         f"  {command} bench    seconds an epoch, against RecBole's own loop",
         f"  {tensorboard} --logdir log_tensorboard    the learning curves",
     ]
