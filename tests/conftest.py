@@ -80,3 +80,34 @@ def prepare(settings: dict[str, Any], model: str = "CLIA", dataset: str = "made"
     data = create_dataset(config)
     loaders = data_preparation(config, data)
     return Prepared(config, data, *loaders, get_model(model)(config, loaders[0]._dataset))
+
+
+def exact(prepared: Prepared, scale: float = 0.1) -> Any:
+    """CLIA in evaluation mode and float64, with weights away from their start."""
+    generator = torch.Generator().manual_seed(0)
+    model = prepared.model.double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+        model.item_embedding.weight[0].zero_()
+    return model
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Make each run of a comparison in this process; the folders of those that were made."""
+    from recbole_clia.comparison import execute as execution
+    from recbole_clia.comparison import worker
+
+    made: list[str] = []
+
+    class Ended:
+        def __init__(self, task: Path) -> None:
+            made.append(task.parent.name)
+            self.returncode = worker.main(str(task))
+
+        def poll(self) -> int:
+            return self.returncode
+
+    monkeypatch.setattr(execution, "_launch", lambda task, environment: Ended(task))
+    return made

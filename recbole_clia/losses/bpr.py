@@ -30,10 +30,7 @@ class BPRLoss(nn.Module):
     @staticmethod
     def of_scores(positive: Tensor, negative: Tensor, usable: Tensor | None = None) -> Tensor:
         """The same from scores ``[...]``; with ``usable``, a boolean ``[...]``, over those pairs only."""
-        losses = F.softplus(negative - positive)  # [...]
-        if usable is not None:
-            return losses.where(usable, 0.0).sum() / usable.sum().clamp(min=1)
-        return losses.mean() if losses.numel() else losses.sum()
+        return _mean(F.softplus(negative - positive), usable)
 
     @staticmethod
     def of_mixture(positive: Tensor, negative: Tensor, log_weight: Tensor, usable: Tensor | None = None) -> Tensor:
@@ -45,7 +42,10 @@ class BPRLoss(nn.Module):
             usable: boolean ``[N, n]``, the pairs that count; all, if not given.
         """
         joint = F.logsigmoid(positive - negative) + log_weight.T.unsqueeze(-1)  # [K, N, n]
-        losses = -joint.logsumexp(0)  # [N, n]
-        if usable is not None:
-            return losses.where(usable, 0.0).sum() / usable.sum().clamp(min=1)
-        return losses.mean() if losses.numel() else losses.sum()
+        return _mean(-joint.logsumexp(0), usable)
+
+
+def _mean(losses: Tensor, usable: Tensor | None) -> Tensor:
+    if usable is not None:
+        return losses.where(usable, 0.0).sum() / usable.sum().clamp(min=1)
+    return losses.mean() if losses.numel() else losses.sum()

@@ -15,7 +15,7 @@ from ..data.atomic import AtomicFile
 from ..data.splitting import BY_PERIOD
 from ..errors import UsageError
 from .check import check_keys, check_model, check_packed, check_values, nearest, protocols, recbole_dir
-from .properties import PROPERTIES_DIR, plain_value, plain_yaml, read_properties
+from .properties import PROPERTIES_DIR, plain_value, plain_yaml, read_properties, unreadable
 
 
 class PluginConfig(Config):  # type: ignore[misc]
@@ -110,12 +110,8 @@ def read_config_file(file: str) -> dict[str, Any]:
         path = known[path.name]
     try:
         values = plain_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"config file {file}: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"config file {file}{line}: {getattr(error, 'problem', None) or error}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(unreadable(f"config file {file}", error)) from error
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -55,6 +55,15 @@ def plain_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_PlainLoader)
 
 
+def unreadable(where: str, error: OSError | UnicodeDecodeError | yaml.YAMLError) -> str:
+    """One sentence about a file of settings that cannot be read, or is not YAML."""
+    if not isinstance(error, yaml.YAMLError):
+        return f"{where}: {getattr(error, 'strerror', None) or error}"
+    mark = getattr(error, "problem_mark", None)
+    line = f", line {mark.line + 1}" if mark else ""
+    return f"{where}{line}: {getattr(error, 'problem', None) or error}"
+
+
 def plain_value(text: str) -> Any:
     """A value from a command line or a dictionary of strings: a Python literal, a YAML list or mapping, or itself."""
     if text.strip().lower() in ("none", "null", "~", ""):

@@ -24,7 +24,7 @@ from optuna.trial import Trial
 
 from ..errors import UsageError
 from ..settings.check import LAUNCH_KEYS, check_keys, check_model, check_values, nearest, protocols
-from ..settings.properties import PROPERTIES_DIR, read_properties
+from ..settings.properties import PROPERTIES_DIR, read_properties, unreadable
 
 KINDS = ("float", "float, log", "int", "int, log", "choice")
 
@@ -148,12 +148,8 @@ def read_space(model: str, file: str | None = None) -> Space:
     try:
         # Not from the cache: a user's file may have changed.
         lines = read_properties.__wrapped__(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{where}: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{where}{line}: {getattr(error, 'problem', None) or error}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(unreadable(where, error)) from error
     except (AttributeError, TypeError) as error:  # a list or a word in place of lines
         raise UsageError(f"{where}: must hold 'key: [values]  # (kind)' lines") from error
     if not lines:

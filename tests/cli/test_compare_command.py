@@ -13,8 +13,6 @@ import pytest
 import recbole_clia
 from recbole_clia.cli import compare as command
 from recbole_clia.cli.main import main
-from recbole_clia.comparison import execute as execution
-from recbole_clia.comparison import worker
 
 FILES = ("leaderboard.csv", "leaderboard.html", "leaderboard.md", "leaderboard.tex")
 
@@ -27,23 +25,6 @@ def words(made: dict[str, Any]) -> list[str]:
         *("--data_path=dataset", "--user_inter_num_interval=[4,inf)"),
         *(f"--{key}={value}" for key, value in given.items()),
     ]
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Make each run in this process; the folders of those that were made."""
-    made: list[str] = []
-
-    class Ended:
-        def __init__(self, task: Path) -> None:
-            made.append(task.parent.name)
-            self.returncode = worker.main(str(task))
-
-        def poll(self) -> int:
-            return self.returncode
-
-    monkeypatch.setattr(execution, "_launch", lambda task, environment: Ended(task))
-    return made
 
 
 def test_a_comparison_and_the_same_again(

@@ -15,7 +15,6 @@ from recbole.model.general_recommender.pop import Pop
 
 import recbole_clia
 from recbole_clia.comparison import execute as execution
-from recbole_clia.comparison import worker
 from recbole_clia.comparison.execute import Outcome, execute, finished, seconds_left
 from recbole_clia.comparison.plan import METRICS, Run, make_plan
 from recbole_clia.comparison.record import COLUMNS, LOG, RECORD, ROWS, read_record, write_atomically, write_record
@@ -32,23 +31,6 @@ def settings(made: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def plan(settings: dict[str, Any]) -> list[Run]:
     return make_plan(["CLIA", "GRU4Rec"], ["made"], [1, 2], settings=settings)
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Make each run in this process; the folders of those that were made."""
-    made: list[str] = []
-
-    class Ended:
-        def __init__(self, task: Path) -> None:
-            made.append(task.parent.name)
-            self.returncode = worker.main(str(task))
-
-        def poll(self) -> int:
-            return self.returncode
-
-    monkeypatch.setattr(execution, "_launch", lambda task, environment: Ended(task))
-    return made
 
 
 def run_here(runs: Sequence[Run], folder: Path, **others: Any) -> list[Outcome]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Prepared, prepare, write_log
+from conftest import Prepared, exact, prepare, write_log
 from recbole.config import Config
 from recbole.data.interaction import Interaction
 from torch import Tensor
@@ -22,17 +22,6 @@ from recbole_clia.sampling.negatives import STRATEGIES
 from recbole_clia.settings.config import PluginConfig
 
 KINDS = ["bpr", "triplet", "infonce"]
-
-
-def exact(prepared: Prepared) -> Any:
-    """The model in evaluation mode and float64, with weights away from their start."""
-    generator = torch.Generator().manual_seed(0)
-    model = prepared.model.double().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-        model.item_embedding.weight[0].zero_()
-    return model
 
 
 def user_vectors(model: Any, users: Tensor, items: Tensor, lengths: Tensor) -> Tensor:

@@ -7,21 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Prepared, prepare
+from conftest import Prepared, exact, prepare
 from recbole.data.interaction import Interaction
 
 FUSIONS = ["mixture", "vector"]
-
-
-def exact(prepared: Prepared) -> Any:
-    """The model in evaluation mode and float64, with weights away from their start."""
-    generator = torch.Generator().manual_seed(0)
-    model = prepared.model.double().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-        model.item_embedding.weight[0].zero_()
-    return model
 
 
 def all_rows(prepared: Prepared) -> Interaction:
@@ -32,7 +21,7 @@ def all_rows(prepared: Prepared) -> Interaction:
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_full_ranking_equals_predict_item_by_item(made: dict[str, Any], fusion: str) -> None:
     prepared = prepare({**made, "fusion": fusion, "packed": False})
-    model, rows = exact(prepared), all_rows(prepared)
+    model, rows = exact(prepared, 0.3), all_rows(prepared)
     full = model.full_sort_predict(rows)
     for item in range(prepared.dataset.item_num):
         one = Interaction({**rows.interaction, "item_id": torch.full((len(rows),), item)})
@@ -41,7 +30,7 @@ def test_full_ranking_equals_predict_item_by_item(made: dict[str, Any], fusion: 
 
 def test_scores_of_the_mixture_are_log_probabilities(made: dict[str, Any]) -> None:
     prepared = prepare({**made, "packed": False})
-    model, rows = exact(prepared), all_rows(prepared)
+    model, rows = exact(prepared, 0.3), all_rows(prepared)
     probability = model.full_sort_predict(rows).exp().detach().numpy()
     assert (probability[:, 0] == 0).all()
     np.testing.assert_allclose(probability.sum(1), 1.0, rtol=0, atol=1e-12)
@@ -59,7 +48,7 @@ def test_scores_of_the_mixture_are_log_probabilities(made: dict[str, Any]) -> No
 def test_the_loss_is_that_of_the_scores(made: dict[str, Any]) -> None:
     for fusion in FUSIONS:
         prepared = prepare({**made, "fusion": fusion, "packed": False})
-        model, rows = exact(prepared), all_rows(prepared)
+        model, rows = exact(prepared, 0.3), all_rows(prepared)
         scores = model.full_sort_predict(rows)
         scores[:, 0] = -torch.inf
         want = -scores.log_softmax(1)[torch.arange(len(rows)), rows["item_id"]].mean()
@@ -70,7 +59,7 @@ def test_the_loss_is_that_of_the_scores(made: dict[str, Any]) -> None:
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_a_branch_alone_ranks_by_its_interest(made: dict[str, Any], fusion: str, alpha: float) -> None:
     prepared = prepare({**made, "fusion": fusion, "packed": False})
-    model, rows = exact(prepared), all_rows(prepared)
+    model, rows = exact(prepared, 0.3), all_rows(prepared)
     before = model.full_sort_predict(rows)
     found = model(rows["user_id"], rows["item_id_list"], model._last_position(rows))
     own = (found.long_interest if alpha else found.short_interest) @ model.item_embedding.weight.T
@@ -84,6 +73,6 @@ def test_a_branch_alone_ranks_by_its_interest(made: dict[str, Any], fusion: str,
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_alpha_has_a_gradient(made: dict[str, Any], fusion: str) -> None:
     prepared = prepare({**made, "fusion": fusion})
-    model = exact(prepared)
+    model = exact(prepared, 0.3)
     model.calculate_loss(next(iter(prepared.train)))[0].backward()
     assert all(p.grad.abs().max() > 0 for p in model.fusion.parameters())
