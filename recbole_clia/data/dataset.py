@@ -24,7 +24,7 @@ from .order import count_ids, is_ordered, order_by_user_and_time, repeated_rows
 from .times import SECONDS, Times
 from .windows import Windows, cut_windows
 
-TARGETS_SUFFIX = "_targets"
+TARGETS_SUFFIX = "_targets"  # of fields of the interaction after each input of a window
 
 # Settings that change what is kept of the files; MAX_ITEM_LIST_LENGTH, for one, is not among them.
 _CUT_LATER = {
@@ -294,9 +294,9 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
             trained: boolean ``[N]``, the positions of the log that are training targets.
 
         Returns:
-            ``user_id [W]``, every column of the log as ``<field>_list [W, l]``, ``item_length [W]``
-            and ``item_id_targets [W, l]``, the item to predict after each input, 0 where there is
-            none to train.
+            ``user_id [W]``, every column of the log as ``<field>_list [W, l]``, ``item_length [W]``,
+            ``item_id_targets [W, l]``, the item to predict after each input, and ``timestamp_targets [W, l]``, its
+            time; both are 0 where there is none to train.
         """
         log, length = self.log, end - start
         where, is_item = log.slots(start, length, int(length.max()))
@@ -306,8 +306,19 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
         for field in log.columns:
             if field != self.uid_field:
                 columns[getattr(self, f"{field}_list_field")] = log.cut(field, where, is_item)
-        columns[self.iid_field + TARGETS_SUFFIX] = log.cut(self.iid_field, target, is_target)
+        for field in (self.iid_field, self.time_field):
+            columns[field + TARGETS_SUFFIX] = log.cut(field, target, is_target)
         return Interaction(columns)
+
+    def events(self) -> tuple[np.ndarray, np.ndarray]:
+        """Time and item, ``[T]`` each, of the interactions that are targets here, and of each user's first one."""
+        rows = self.inter_feat
+        time, item = rows[self.time_field], rows[self.iid_field]
+        first = (rows[self.item_list_length_field] == 1).nonzero().squeeze(1)
+        opening = rows[first]
+        lists = [getattr(self, f"{field}_list_field") for field in (self.time_field, self.iid_field)]
+        found = [torch.cat([now, opening[name][:, 0]]) for now, name in zip((time, item), lists, strict=True)]
+        return found[0].double().numpy(), found[1].numpy()
 
     def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
         """Sparse matrix of the interactions that are targets here, and of each user's first one."""

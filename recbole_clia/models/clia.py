@@ -12,27 +12,43 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from ..data.dataset import TARGETS_SUFFIX
+from ..data.times import SECONDS
 from ..diagnosis.measures import Measures, measure
 from ..errors import UsageError
 from ..losses import (
+    Background,
     BPRLoss,
     InterestContrastiveLoss,
+    Offsets,
+    all_logits,
     info_nce,
-    log_partition,
+    logits_dtype,
     mixture_cross_entropy,
     same_class,
     sampled_log_probability,
 )
-from ..nn import BitDropout, InterestFusion, LongTermEncoder, ShortTermEncoder, causal_proxies
+from ..nn import (
+    BitDropout,
+    GapEmbedding,
+    InterestFusion,
+    LongTermEncoder,
+    RepeatOffsets,
+    ShortTermEncoder,
+    Trend,
+    causal_proxies,
+    seen_items,
+)
 from ..nn.rows import chosen, take_rows
 from ..sampling import Anchors, augmented, halves, negative_sampler
 from ..settings.schedule import Schedule
 
 WEIGHTED = ("contrastive_loss", "augmentation", "continuity", "same_target")
+PREDICTED_AT_ONCE = 512  # histories, of all whose items the scores are made
+SINCE_SIZE = 16  # of the embedding of the time since the last interaction
 
 
 class Interests(NamedTuple):
-    """What histories say at the positions asked for; every tensor ``[N, D]`` but the last."""
+    """What histories say at the positions asked for; every tensor ``[N, D]`` but the weight."""
 
     user: Tensor
     long_interest: Tensor
@@ -40,6 +56,8 @@ class Interests(NamedTuple):
     long_proxy: Tensor
     short_proxy: Tensor
     log_weight: Tensor  # [N, 2], logs of alpha and of 1 - alpha
+    offsets: Offsets | None = None  # what items of the history have beside the inner product
+    background: Background | None = None  # what all items have
 
     @property
     def alpha(self) -> Tensor:
@@ -60,6 +78,10 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
     explains.  With ``fusion: vector`` it is ``softmax_i(<alpha long + (1 - alpha) short, i>)`` (Zheng et al., WWW 2022,
     equation 14).
 
+    Beside the inner product stands what does not depend on taste: whether the user has had the item, and how long ago
+    (:class:`RepeatOffsets`), and how popular it has lately been at the time of the request (:class:`Trend`).  So the
+    request has a time, as in CLSR; a row without one is taken to follow its last interaction at once.
+
     Shapes below: B rows, L history length, D embedding size, I items, N positions trained.
     """
 
@@ -68,11 +90,15 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.TARGETS = self.ITEM_ID + TARGETS_SUFFIX
+        self.TIME = config["TIME_FIELD"]
+        self.TIME_SEQ = self.TIME + config["LIST_SUFFIX"]
+        self.seconds = SECONDS.get(dataset.time_unit or "", 1.0)  # of one unit of the times
         self.n_users = dataset.num(self.USER_ID)
         dim = config["embedding_size"]
         self.loss_type = config["loss_type"]
         budget = config["softmax_budget_mib"]
         self.softmax_budget = None if budget is None else int(budget * 2**20)
+        self.softmax_dtype = config["softmax_dtype"]
         self.recent_k = config["contrastive_recent_k"]
         self.length_threshold = config["contrastive_length_threshold"]
         self.temperature = config["temperature"]
@@ -93,10 +119,17 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         self.dropout = BitDropout(config["dropout_prob"])
         self.long_term = LongTermEncoder(dim, self.n_users if config["user_query"] else 0)
         self.short_term = ShortTermEncoder(dim, config["hidden_size"], config["short_term_encoder"])
+        state_size = self.short_term.output_size
+        self.gap = self.since = None
+        if config["time_gaps"]:
+            self.gap, self.since = GapEmbedding(dim, config["initializer_range"]), GapEmbedding(SINCE_SIZE, 0.1)
+            state_size += SINCE_SIZE
         self.long_output = nn.Sequential(nn.Linear(dim, dim), nn.LayerNorm(dim))
-        self.short_output = nn.Sequential(nn.Linear(self.short_term.output_size, dim), nn.LayerNorm(dim))
+        self.short_output = nn.Sequential(nn.Linear(state_size, dim), nn.LayerNorm(dim))
         self.mixture = config["fusion"] == "mixture"
-        self.fusion = InterestFusion(dim, self.short_term.output_size, config["fixed_alpha"])
+        self.fusion = InterestFusion(dim, state_size, config["fixed_alpha"])
+        self.repeats = RepeatOffsets(state_size) if config["repeats"] else None
+        self.trend = self._make_trend(config, dataset, state_size) if config["trend"] else None
 
         try:
             self.contrastive_loss = InterestContrastiveLoss(
@@ -117,25 +150,54 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         if self.negatives is not None:
             self.negatives.refresh(self.item_embedding.weight)
 
-    def forward(self, user: Tensor, items: Tensor, where: Tensor) -> Interests:
+    def _make_trend(self, config: Any, dataset: Any, state_size: int) -> Trend:
+        times, items = dataset.events()
+        return Trend(
+            state_size,
+            times * self.seconds,
+            items,
+            self.n_items,
+            config["trend_periods"],
+            config["trend_half_lives"],
+        )
+
+    def forward(
+        self, user: Tensor, items: Tensor, where: Tensor, times: Tensor | None = None, now: Tensor | None = None
+    ) -> Interests:
         """Interests at chosen positions of right-padded histories.
 
         Args:
             user: ``[B]`` user ids; one that the model was not built for counts as unknown.
             items: ``[B, L]`` item ids, 0 for padding.
             where: boolean ``[B, L]``, the ``N`` positions asked for.
+            times: ``[B, L]`` float64, when each interaction was, in the dataset's unit; all at once, if not given.
+            now: ``[N]`` float64, when the next item is asked for; at the time of the last one, if not given.
         """
         index = chosen(where)  # [N]
         user = user.where(user < self.n_users, torch.zeros_like(user))  # [B]
+        times = torch.zeros_like(items, dtype=torch.float64) if times is None else times * self.seconds  # [B, L]
+        last_time = take_rows(times.unsqueeze(-1), index).squeeze(-1)  # [N]
+        now = last_time if now is None else now * self.seconds  # [N]
         embedded = self.item_embedding(items)  # [B, L, D]
         inputs = self.dropout(self.input_norm(embedded))  # [B, L, D]
         long_state = take_rows(self.long_term(inputs, user), index)  # [N, D]
-        short_state = torch.cat([take_rows(part, index) for part in self.short_term(inputs)], -1)  # [N, H + D]
+        timed = self._timed(inputs, times)  # [B, L, D]
+        states = [take_rows(part, index) for part in self.short_term(timed)]
+        if self.since is not None:
+            states.append(self.since(now - last_time))
+        short_state = torch.cat(states, -1)  # [N, S]
         long_interest = self.long_output(long_state)  # [N, D]
         short_interest = self.short_output(short_state)  # [N, D]
         fused, log_weight = self.fusion(short_state, long_interest, short_interest)  # [N, D], [N, 2]
         long_proxy, short_proxy = (take_rows(p, index) for p in causal_proxies(embedded, self.recent_k))  # [N, D] each
-        return Interests(fused, long_interest, short_interest, long_proxy, short_proxy, log_weight)
+        offsets = background = None
+        if self.repeats is not None:
+            seen = seen_items(items, index, times, now)
+            offsets = Offsets(seen.item, self.repeats(seen, short_state))
+        if self.trend is not None:
+            background = Background(self.trend.features, *self.trend(short_state, now))
+        of_history = (fused, long_interest, short_interest, long_proxy, short_proxy, log_weight)
+        return Interests(*of_history, offsets, background)
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
         """The recommendation loss, the weighted contrast of the interests, and that of each further kind of positives
@@ -147,10 +209,13 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         if self.TARGETS in interaction:
             where = interaction[self.TARGETS] > 0  # [B, L]
             target = interaction[self.TARGETS][where]  # [N]
+            now = interaction[self.TIME + TARGETS_SUFFIX][where].double()  # [N]
         else:
             where = self._last_position(interaction)  # [B, L]
             target = interaction[self.POS_ITEM_ID]  # [N]
-        interests = self.forward(interaction[self.USER_ID], interaction[self.ITEM_SEQ], where)
+            now = self._now(interaction)  # [N]
+        user_id, items = interaction[self.USER_ID], interaction[self.ITEM_SEQ]
+        interests = self.forward(user_id, items, where, interaction[self.TIME_SEQ].double(), now)
         length = torch.arange(1, where.shape[1] + 1, device=where.device).expand_as(where)[where]  # [N]
         contrast = self.contrastive_loss(*interests[1:5], mask=length > self.length_threshold)
         user = interaction[self.USER_ID].unsqueeze(1).expand_as(where)[where]  # [N]
@@ -177,18 +242,26 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
 
     def _recommendation_loss(self, interests: Interests, target: Tensor, user_id: Tensor) -> Tensor:
         queries, log_weight = self._queries(interests)
+        added = interests.offsets, interests.background
         if self.loss_type == "CE":
-            return mixture_cross_entropy(queries, log_weight, self.item_embedding.weight, target, self.softmax_budget)
+            weight = self.item_embedding.weight
+            dtype = logits_dtype(self.softmax_dtype, weight)
+            return mixture_cross_entropy(queries, log_weight, weight, target, self.softmax_budget, *added, dtype)
         assert self.negatives is not None  # a model is trained with its data
 
         def score(candidates: Tensor) -> Tensor:  # [N or 1, n] -> [K, N, n]
             if len(candidates) == 1:
-                return queries @ self.item_embedding(candidates[0]).T
-            return torch.einsum("knd,nmd->knm", queries, self.item_embedding(candidates))
+                scores = queries @ self.item_embedding(candidates[0]).T
+            else:
+                scores = torch.einsum("knd,nmd->knm", queries, self.item_embedding(candidates))
+            for part in added:
+                if part is not None:
+                    scores = scores + part.of(candidates)
+            return scores
 
         anchors = Anchors(target, user_id, lambda candidates: _mixed(score(candidates), log_weight))
         draw = self.negatives(anchors, round(self.negative_num.at(self.epoch)))
-        positive, negative = (queries * self.item_embedding(target)).sum(-1), score(draw.items)  # [K, N], [K, N, n]
+        positive, negative = score(target.unsqueeze(1)).squeeze(-1), score(draw.items)  # [K, N], [K, N, n]
         if self.loss_type == "BPR":
             return BPRLoss.of_mixture(positive.unsqueeze(-1), negative, log_weight, draw.usable)
         count = draw.log_count if self.correction else None
@@ -227,28 +300,38 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
     def _last_position(self, interaction: Any) -> Tensor:
         return self._at_the_end(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])[1]
 
-    def _of_rows(self, interaction: Any) -> tuple[Tensor, Tensor]:
-        """The queries at the end of each row, ``[K, B, D]``, and the logs of their weights, ``[B, K]``."""
-        where = self._last_position(interaction)  # [B, L]
-        return self._queries(self.forward(interaction[self.USER_ID], interaction[self.ITEM_SEQ], where))
+    def _timed(self, inputs: Tensor, times: Tensor) -> Tensor:
+        """``inputs [B, L, D]`` with the time since the interaction before in them, from ``times [B, L]`` in seconds."""
+        return inputs if self.gap is None else inputs + self.gap(times.diff(dim=1, prepend=times[:, :1]))
+
+    def _now(self, interaction: Any) -> Tensor | None:
+        """When the next item of each row is asked for, ``[B]``, where the rows say it."""
+        return interaction[self.TIME].double() if self.TIME in interaction else None
+
+    def _at_the_rows(self, interaction: Any) -> Interests:
+        """The interests at the end of each row."""
+        user, items = interaction[self.USER_ID], interaction[self.ITEM_SEQ]
+        times = interaction[self.TIME_SEQ].double() if self.TIME_SEQ in interaction else None
+        return self.forward(user, items, self._last_position(interaction), times, self._now(interaction))
 
     def predict(self, interaction: Any) -> Tensor:
-        """Score of each row's item, ``[B]``: the log of its probability, or with fusion: vector the inner product.
+        """Score of each row's item, ``[B]``, as :meth:`full_sort_predict` gives it.
 
         A history that several rows share, as in sampled evaluation, is encoded once.
         """
-        fields = (self.USER_ID, self.ITEM_SEQ_LEN, self.ITEM_SEQ)
+        fields = [self.USER_ID, self.ITEM_SEQ_LEN, self.TIME, self.TIME_SEQ, self.ITEM_SEQ]
+        fields = [field for field in fields if field in interaction]
         item = interaction[self.ITEM_ID]
-        known = torch.cat([interaction[field].view(len(item), -1) for field in fields], 1)
+        known = torch.cat([interaction[field].double().view(len(item), -1) for field in fields], 1)
         same, of_row = known.unique(dim=0, return_inverse=True)  # [H, ...], [B]
         one_row = of_row.new_empty(len(same)).scatter(0, of_row, torch.arange(len(item), device=item.device))  # [H]
-        queries, log_weight = self._of_rows({field: interaction[field][one_row] for field in fields})
-        scores = (queries[:, of_row] * self.item_embedding(item)).sum(-1)  # [K, B]
-        if not self.mixture:
-            return scores[0]
-        mass = [log_partition(query, self.item_embedding.weight, self.softmax_budget) for query in queries]
-        mixed = (scores + (log_weight.T - torch.stack(mass))[:, of_row]).logsumexp(0)
-        return mixed.masked_fill(item == 0, -torch.inf)
+        scores = torch.empty_like(item, dtype=self.item_embedding.weight.dtype)  # [B]
+        for histories in torch.arange(len(same), device=item.device).split(PREDICTED_AT_ONCE):
+            rows = one_row[histories]
+            all_scores = self.full_sort_predict({field: interaction[field][rows] for field in fields})  # [h, I]
+            mine = ((of_row >= histories[0]) & (of_row <= histories[-1])).nonzero().squeeze(1)
+            scores[mine] = all_scores[of_row[mine] - histories[0], item[mine]]
+        return scores
 
     @contextmanager
     def fixed_alpha(self, alpha: float) -> Iterator[None]:
@@ -262,24 +345,23 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
     def measure(self, interaction: Any) -> Measures:
         """What the interests, the attention and the fusion are like at the end of each row."""
         items, length, user = (interaction[name] for name in (self.ITEM_SEQ, self.ITEM_SEQ_LEN, self.USER_ID))
-        found = self.forward(user, items, self._last_position(interaction))
+        found = self._at_the_rows(interaction)
         user = user.where(user < self.n_users, torch.zeros_like(user))
         inputs = self.input_norm(self.item_embedding(items))  # [B, L, D]
+        timed = self._timed(inputs, interaction[self.TIME_SEQ].double() * self.seconds)
         return measure(
             found.alpha.squeeze(-1),
             (found.long_interest, found.short_interest),
             (found.long_proxy, found.short_proxy),
-            (self.long_term.weights(inputs, user), self.short_term.weights(inputs, length)),
+            (self.long_term.weights(inputs, user), self.short_term.weights(timed, length)),
             torch.arange(items.shape[1], device=items.device) < length.unsqueeze(-1),
         )
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
-        """Scores of all items, ``[B, I]``."""
-        queries, log_weight = self._of_rows(interaction)
-        scores = queries @ self.item_embedding.weight.T  # [K, B, I]
-        if not self.mixture:
-            return scores[0]
-        scores[..., 0] = -torch.inf  # padding has no probability
+        """Scores of all items, ``[B, I]``: logs of their probabilities, or with fusion: vector their logits."""
+        found = self._at_the_rows(interaction)
+        queries, log_weight = self._queries(found)
+        scores = all_logits(queries, self.item_embedding.weight, found.offsets, found.background)  # [K, B, I]
         return _mixed(scores, log_weight)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..data.dataset import TARGETS_SUFFIX
-from ..losses.softmax import linear_cross_entropy
+from ..losses import linear_cross_entropy, logits_dtype
 from ..nn.rows import chosen, take_rows
 
 
@@ -31,6 +31,7 @@ class _Packed:
         super().__init__(config, dataset)  # type: ignore[call-arg]
         budget = config["softmax_budget_mib"]
         self.softmax_budget = None if budget is None else int(budget * 2**20)
+        self.softmax_dtype = config["softmax_dtype"]
 
     def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
         """The vectors of the trained positions ``[N, D]`` of ``output [B, L, D]``, or RecBole's one of each row."""
@@ -52,7 +53,8 @@ class _Packed:
             trained, self._trained = self._trained, None
         # linear_cross_entropy leaves row 0 out: a row before the padding's takes that place.
         items = F.pad(this.item_embedding.weight, (0, 0, 1, 0))  # [1 + I, D]
-        return linear_cross_entropy(user, items, targets.flatten()[trained] + 1, self.softmax_budget)
+        dtype = logits_dtype(self.softmax_dtype, items)
+        return linear_cross_entropy(user, items, targets.flatten()[trained] + 1, self.softmax_budget, dtype)
 
 
 class PackedGRU4Rec(_Packed, GRU4Rec):  # type: ignore[misc]

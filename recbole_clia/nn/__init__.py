@@ -2,16 +2,23 @@
 
 from .dropout import BitDropout
 from .fusion import InterestFusion
+from .gaps import GapEmbedding
 from .long_term import LongTermEncoder
 from .proxies import causal_proxies, long_term_proxy, short_term_proxy
+from .repeats import RepeatOffsets, seen_items
 from .short_term import ShortTermEncoder
+from .trend import Trend
 
 __all__ = [
     "BitDropout",
+    "GapEmbedding",
     "InterestFusion",
     "LongTermEncoder",
+    "RepeatOffsets",
     "ShortTermEncoder",
+    "Trend",
     "causal_proxies",
     "long_term_proxy",
+    "seen_items",
     "short_term_proxy",
 ]

@@ -1,0 +1,69 @@
+"""The logit of an item: an inner product, and what stands beside it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+PADDING_ITEM = 0
+
+
+class Offsets(NamedTuple):
+    """What is added to the logits of a few items of each of N rows."""
+
+    item: Tensor  # [N, M] integers, an item at most once a row; 0 for none
+    value: Tensor  # [N, M]
+
+    def of(self, candidates: Tensor) -> Tensor:
+        """What is added to the logits of ``candidates [N or 1, n]``, ``[N, n]``."""
+        item, order = self.item.sort(dim=1)  # [N, M] each
+        candidates = candidates.expand(len(item), -1).contiguous()
+        place = torch.searchsorted(item, candidates).clamp(max=item.shape[1] - 1)  # [N, n]
+        value = self.value.gather(1, order.gather(1, place))
+        return value * ((item.gather(1, place) == candidates) & (candidates != PADDING_ITEM))
+
+
+class Background(NamedTuple):
+    """Features of all items at some moments, and their weights in each of N rows: what is added to all logits."""
+
+    features: Tensor  # [F, G, I], constant
+    group: Tensor  # [N] integers below G, the moment of each row
+    weight: Tensor  # [N, F]
+
+    def of(self, candidates: Tensor) -> Tensor:
+        """What is added to the logits of ``candidates [N or 1, n]``, ``[N, n]``."""
+        found = self.features[:, self.group.unsqueeze(1), candidates]  # [F, N, n]
+        return (found * self.weight.T.unsqueeze(-1)).sum(0)
+
+    def of_all(self) -> Tensor:
+        """What is added to the logits of all items, ``[N, I]``."""
+        total = self.features.new_zeros(())
+        for feature, weight in zip(self.features, self.weight.to(self.features.dtype).T, strict=True):
+            total = total + feature[self.group] * weight.unsqueeze(1)
+        return total
+
+    def rows(self, which: slice) -> Background:
+        """The same for some of the rows."""
+        return Background(self.features, self.group[which], self.weight[which])
+
+
+def all_logits(
+    queries: Tensor, items: Tensor, offsets: Offsets | None = None, background: Background | None = None
+) -> Tensor:
+    """``q_k @ items.T + added`` of a few rows, ``[K, N, I]``, with ``-inf`` for the padding.
+
+    Args:
+        queries: ``[K, N, D]``.
+        items: ``[I, D]``.
+        offsets, background: what is added, in all K parts alike.
+    """
+    logits = queries @ items.T  # [K, N, I]
+    if offsets is not None:
+        item, value = (tensor.expand(len(queries), -1, -1) for tensor in offsets)
+        logits.scatter_add_(2, item, value.to(logits.dtype))
+    if background is not None:
+        logits += background.of_all()
+    logits[..., PADDING_ITEM] = -torch.inf
+    return logits
