@@ -71,7 +71,7 @@ def execute(
         running = {run: perf_counter() - began_of[run] for run in processes}
         return seconds_left(seconds, waiting_runs, running, jobs)
 
-    with _ends_with_an_interrupt():
+    with ends_with_an_interrupt():
         try:
             while waiting_runs or processes:
                 while waiting_runs and len(processes) < jobs:
@@ -174,7 +174,7 @@ def _stop(processes: dict[Run, subprocess.Popen[bytes]], folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _ends_with_an_interrupt() -> Iterator[None]:
+def ends_with_an_interrupt() -> Iterator[None]:
     """A request to end is an interrupt, so that no process is left behind."""
 
     def interrupt(number: int, frame: Any) -> None:

@@ -13,7 +13,7 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from .execute import Outcome
-from .plan import METRICS, OURS
+from .plan import METRICS, OURS, Tuned
 from .record import COLUMNS, Rows, read_rows
 from .score import row_metrics
 
@@ -62,6 +62,7 @@ class Entry:
         seconds_to_best: training seconds up to the best epoch.
         curves: of each seed, training seconds and validation scores.
         rows: mean NDCG@10 over seeds of each user, with ``user``, ``history``, ``popularity``.
+        tuned: what its settings come from, if they were searched.
     """
 
     model: str
@@ -77,6 +78,7 @@ class Entry:
     peak_mib: float
     curves: Sequence[tuple[Floats, Floats]] = field(repr=False)
     rows: Mapping[str, Any] = field(repr=False)
+    tuned: Tuned | None = None
 
     @property
     def name(self) -> str:
@@ -92,6 +94,7 @@ class Board:
         baselines: the baseline of the best mean of each metric, by its metric; none without a baseline.
         users: test rows, one a user.
         failed: runs that failed, with their sentences.
+        is_tuned: whether the models that can be were tuned first.
     """
 
     dataset: str
@@ -99,12 +102,21 @@ class Board:
     baselines: Mapping[str, str]
     users: int
     failed: tuple[tuple[str, str], ...]
+    is_tuned: bool = False
 
 
-def boards(outcomes: Sequence[Outcome], folder: Path) -> list[Board]:
-    """A leaderboard of each dataset, of the runs that are done, in order of the datasets."""
+def boards(
+    outcomes: Sequence[Outcome], folder: Path, tuned: Mapping[tuple[str, str], Tuned] | None = None
+) -> list[Board]:
+    """A leaderboard of each dataset, of the runs that are done, in order of the datasets.
+
+    Args:
+        outcomes: of all runs.
+        folder: where the runs are.
+        tuned: what was found for a model and a dataset; ``None`` if nothing was searched.
+    """
     return [
-        _board(dataset, [outcome for outcome in outcomes if outcome.run.dataset == dataset], folder)
+        _board(dataset, [outcome for outcome in outcomes if outcome.run.dataset == dataset], folder, tuned)
         for dataset in dict.fromkeys(outcome.run.dataset for outcome in outcomes)
     ]
 
@@ -126,7 +138,9 @@ class _Runs:
         return dict(zip(users.tolist(), np.mean(each, axis=0).tolist(), strict=True))
 
 
-def _board(dataset: str, outcomes: Sequence[Outcome], folder: Path) -> Board:
+def _board(
+    dataset: str, outcomes: Sequence[Outcome], folder: Path, tuned: Mapping[tuple[str, str], Tuned] | None
+) -> Board:
     done = [outcome for outcome in outcomes if outcome.record["state"] == "done"]
     runs: dict[str, _Runs] = {}
     for model in dict.fromkeys(outcome.run.model for outcome in done):
@@ -141,14 +155,17 @@ def _board(dataset: str, outcomes: Sequence[Outcome], folder: Path) -> Board:
     }
     over_seeds = _tests_over_seeds(runs, best)
     over_users = _tests_over_users(runs, best.get(METRICS[0]))
-    entries = [_entry(model, runs[model], over_seeds[model], over_users[model]) for model in runs]
+    entries = [
+        _entry(model, runs[model], over_seeds[model], over_users[model], (tuned or {}).get((model, dataset)))
+        for model in runs
+    ]
     entries.sort(key=lambda entry: -entry.metrics[METRICS[0]].mean)
     failed = tuple((str(o.run), o.record["sentence"]) for o in outcomes if o.record["state"] == "failed")
     users = max((len(rows) for own in runs.values() for rows in own.rows.values()), default=0)
-    return Board(dataset, tuple(entries), best, users, failed)
+    return Board(dataset, tuple(entries), best, users, failed, tuned is not None)
 
 
-def _entry(model: str, runs: _Runs, over_seeds: Mapping[str, PValue], over_users: PValue) -> Entry:
+def _entry(model: str, runs: _Runs, over_seeds: Mapping[str, PValue], over_users: PValue, tuned: Tuned | None) -> Entry:
     records = list(runs.records.values())
     seeds = [*runs.records]
     first = runs.rows[seeds[0]]
@@ -179,6 +196,7 @@ def _entry(model: str, runs: _Runs, over_seeds: Mapping[str, PValue], over_users
         peak_mib=max(float(record["peak_mib"]) for record in records),
         curves=tuple(curves),
         rows={**columns, METRICS[0]: np.array([*runs.gain(seeds).values()])},
+        tuned=tuned,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .leaderboard import Board, Breakdown, breakdown
 from .plan import METRICS
-from .tables import HEADERS, cells, notes
+from .tables import HEADERS, cells, found_settings, headers, notes
 
 _NAMES = {"history": "interactions before the target", "popularity": "interactions with the target item"}
 _STYLE = """
@@ -44,9 +44,9 @@ def _section(board: Board, number: int) -> str:
         rows = []
         for entry in board.entries:
             best = {HEADERS.index(metric) for metric in METRICS if entry.metrics[metric].mean == top[metric]}
-            rows.append(_row(cells(entry), "td", best))
-        parts.append(_table(_row(HEADERS, "th"), rows))
-    parts += [f'<p class="note">{html.escape(note)}</p>' for note in notes(board)]
+            rows.append(_row(cells(entry, board), "td", best))
+        parts.append(_table(_row(headers(board), "th"), rows))
+    parts += [f'<p class="note">{html.escape(note)}</p>' for note in notes(board) + found_settings(board)]
     parts += [f'<p class="failed">{html.escape(f"{run}: {sentence}")}</p>' for run, sentence in board.failed]
     if board.entries and board.users:
         found = [breakdown(board, column) for column in _NAMES]

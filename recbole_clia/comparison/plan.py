@@ -45,9 +45,9 @@ SHARED = (
     *("epochs", "eval_step", "stopping_step"),
 )
 # Settings that change no figure of a run, or that the files' fingerprint stands for.
-_IDLE = {"data_path", "data_cache", "checkpoint_dir", "show_progress", "state", "gpu_id", "use_gpu", "config_files"}
-_IDLE |= {"log_wandb", "wandb_project", "save_dataset", "save_dataloaders", "dataset_save_path"}
-_IDLE |= {"dataloaders_save_path", "local_rank", "world_size", "offset", "nproc", "ip", "port", "single_spec"}
+IDLE = {"data_path", "data_cache", "checkpoint_dir", "show_progress", "state", "gpu_id", "use_gpu", "config_files"}
+IDLE |= {"log_wandb", "wandb_project", "save_dataset", "save_dataloaders", "dataset_save_path"}
+IDLE |= {"dataloaders_save_path", "local_rank", "world_size", "offset", "nproc", "ip", "port", "single_spec"}
 
 FIRST_SEED = 2020
 
@@ -60,6 +60,7 @@ class Run:
         settings: what is given to :class:`PluginConfig`; it needs no file but the dataset's.
         config: the whole configuration that comes of it, as plain data.
         key: hash of what decides on the figures; see :func:`key_of`.
+        files: SHA-256 of the dataset's files; see :func:`fingerprint`.
     """
 
     model: str
@@ -68,6 +69,7 @@ class Run:
     settings: Mapping[str, Any] = field(compare=False, repr=False)
     config: Mapping[str, Any] = field(compare=False, repr=False)
     key: str
+    files: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def packed(self) -> bool:
@@ -80,6 +82,26 @@ class Run:
 
     def __str__(self) -> str:
         return f"{self.model} on {self.dataset}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a study found for a model on a dataset.
+
+    Attributes:
+        trials: all that the study has, ``given_up`` of them early, and ``untrainable`` for an error.
+        score: the best one's, in the protocol's ``valid_metric``.
+        settings: what was searched, as the best trial had it.
+        file: the property file of it.
+    """
+
+    trials: int
+    given_up: int
+    untrainable: int
+    seed: int
+    score: float
+    settings: Mapping[str, Any]
+    file: str
 
 
 def seeds_of(number: int | None, named: Sequence[int] | None) -> list[int]:
@@ -121,13 +143,16 @@ def make_plan(
     seeds: Sequence[int],
     config_files: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
+    tuned: Mapping[tuple[str, str], Tuned] | None = None,
 ) -> list[Run]:
     """All runs, seed after seed, so that each model has a figure early.
 
     Args:
         models, datasets, seeds: what is crossed.
-        config_files: yaml files for every model, each with the keys that it reads; ``MODEL=FILE`` is for one model.
+        config_files: yaml files for every model, each with the keys that it reads; ``MODEL=FILE`` is for one model.  A
+            seed in a file does not count.
         settings: ``key: value`` for every model that reads the key, or any of them for the framework's.
+        tuned: what was found for a model and a dataset, in place of the model's defaults.
 
     Raises:
         UsageError: for anything that one of the runs could not take; nothing has run then.
@@ -138,7 +163,8 @@ def make_plan(
     for dataset in datasets:
         columns = _columns(dataset, given[models[0]])
         for model in models:
-            own = {**given[model], **PROTOCOL}
+            found = (tuned or {}).get((model, dataset))
+            own = {**(found.settings if found else {}), **given[model], **PROTOCOL}
             if model in PACKED_BASELINES:
                 own.setdefault("packed", own.get("loss_type", "CE") == "CE")
             if model == "Pop":
@@ -158,8 +184,28 @@ def make_plan(
                 paths = {"data_path": os.path.abspath({**config.internal_config_dict, **own}["data_path"])}
                 if config["data_cache"]:
                     paths["data_cache"] = os.path.abspath(config["data_cache"])
-                runs.append(Run(model, dataset, seed, {**own, **paths, "seed": seed}, whole, key))
+                runs.append(Run(model, dataset, seed, {**own, **paths, "seed": seed}, whole, key, prints[dataset]))
     return runs
+
+
+def check_data(runs: Sequence[Run]) -> None:
+    """Load each dataset once, which leaves it in the cache for the runs.
+
+    Raises:
+        UsageError: if the filters leave too little of one for a model to be trained and ranked.
+    """
+    from ..running.quick_start import _load
+
+    for dataset in dict.fromkeys(run.dataset for run in runs):
+        own = [run for run in runs if run.dataset == dataset]
+        run = next((run for run in own if run.model not in GENERAL), own[0])
+        config = PluginConfig(run.model, dataset, config_dict={**run.settings, "save_dataset": False})
+        try:
+            _load(config)
+        except UsageError:
+            raise
+        except Exception:  # whatever it is, it is recorded of each run
+            continue
 
 
 def _columns(dataset: str, settings: Mapping[str, Any]) -> Any:
@@ -181,6 +227,8 @@ def _settings_of(
         if equals and name != model:
             continue
         values = read_config_file(file if equals else word)
+        # A file that a search has written holds its seed, and the protocol if that was searched under.
+        values = {k: v for k, v in values.items() if k != "seed" and (k not in PROTOCOL or v != PROTOCOL[k])}
         _refuse_fixed(values, word)
         check_keys(values, model, word, shared=not equals)
         found.update(_readable(values, model))
@@ -264,7 +312,7 @@ def versions() -> dict[str, str]:
 def key_of(config: Mapping[str, Any], files: Mapping[str, str]) -> str:
     """Twelve digits for a configuration with its seed, the dataset's files, and :func:`versions`."""
     what = {
-        "config": {key: value for key, value in config.items() if key not in _IDLE},
+        "config": {key: value for key, value in config.items() if key not in IDLE},
         "files": dict(files),
         "versions": versions(),
     }

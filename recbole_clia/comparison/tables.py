@@ -28,8 +28,13 @@ def probability(p: float) -> str:
     return "-" if math.isnan(p) else "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
-def cells(entry: Entry) -> list[str]:
-    """A model's row under :data:`HEADERS`; a star marks a significant difference from the best baseline."""
+def headers(board: Board) -> list[str]:
+    """:data:`HEADERS`, and the number of trials where models were tuned."""
+    return [*HEADERS, *(["trials"] if board.is_tuned else [])]
+
+
+def cells(entry: Entry, board: Board) -> list[str]:
+    """A model's row under :func:`headers`; a star marks a significant difference from the best baseline."""
 
     def marked(metric: str) -> str:
         return spread(entry.metrics[metric]) + ("*" if entry.over_seeds[metric].is_significant else "")
@@ -43,6 +48,7 @@ def cells(entry: Entry) -> list[str]:
         spread(entry.seconds_to_best, 1),
         f"{entry.parameters:,}",
         f"{entry.peak_mib:,.0f}",
+        *([str(entry.tuned.trials) if entry.tuned else "-"] if board.is_tuned else []),
     ]
 
 
@@ -69,16 +75,57 @@ def notes(board: Board) -> list[str]:
     else:
         told.append("No tests: there is no baseline among the models.")
     told.append("s to best: training seconds up to the best epoch, evaluation not counted.")
+    if board.is_tuned:
+        told += _on_tuning(board)
     return told
+
+
+def _on_tuning(board: Board) -> list[str]:
+    told = []
+    found = next((entry.tuned for entry in board.entries if entry.tuned), None)
+    if found:
+        told.append(
+            f"trials: those of a search of the settings before, on validation alone and with seed {found.seed}, which "
+            "is none of the seeds here."
+        )
+    without = [entry.model for entry in board.entries if entry.tuned is None]
+    if without:
+        told.append(f"As it is, for want of a search space: {', '.join(without)}.")
+    return told
+
+
+def found_settings(board: Board) -> list[str]:
+    """A line for each model that was tuned, in order of their names: its best settings, and the file that has them."""
+    told = []
+    for entry in sorted(board.entries, key=lambda entry: entry.model):
+        if entry.tuned is None:
+            continue
+        tuned = entry.tuned
+        settings = ", ".join(f"{key} {_short(value)}" for key, value in tuned.settings.items())
+        parts = [(tuned.given_up, "given up early"), (tuned.untrainable, "that could not be trained")]
+        among = ", ".join(f"{number} {what}" for number, what in parts if number)
+        trials = "1 trial" if tuned.trials == 1 else f"{tuned.trials} trials"
+        told.append(
+            f"{entry.model}, best of {trials}{f' ({among})' if among else ''} with {METRICS[0]} {tuned.score:.4f} on "
+            f"validation: {settings}; {tuned.file}"
+        )
+    return told
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def terminal(boards: Sequence[Board]) -> str:
     parts = []
     for board in boards:
         table = tabulate(
-            [cells(entry) for entry in board.entries], HEADERS, disable_numparse=True, colalign=_alignment(board)
+            [cells(entry, board) for entry in board.entries],
+            headers(board),
+            disable_numparse=True,
+            colalign=_alignment(board),
         )
-        parts.append("\n".join([f"{board.dataset}", table, "", *notes(board), *_failed(board)]))
+        parts.append("\n".join([f"{board.dataset}", table, "", *notes(board), *found_settings(board), *_failed(board)]))
     return "\n\n".join(parts)
 
 
@@ -89,8 +136,9 @@ def markdown(boards: Sequence[Board]) -> str:
     parts = []
     for board in boards:
         rows = _emphasised(board, bold)
-        table = tabulate(rows, HEADERS, "pipe", disable_numparse=True, colalign=_alignment(board))
-        parts.append("\n".join([f"## {board.dataset}", "", table, "", *_paragraphs(notes(board) + _failed(board))]))
+        table = tabulate(rows, headers(board), "pipe", disable_numparse=True, colalign=_alignment(board))
+        told = notes(board) + found_settings(board) + _failed(board)
+        parts.append("\n".join([f"## {board.dataset}", "", table, "", *_paragraphs(told)]))
     return "\n".join(["# Leaderboard", "", *parts])
 
 
@@ -116,7 +164,11 @@ def latex(boards: Sequence[Board]) -> str:
     for board in boards:
         rows = _emphasised(board, bold, latex_escaped)
         table = tabulate(
-            rows, [latex_escaped(h) for h in HEADERS], "latex_raw", disable_numparse=True, colalign=_alignment(board)
+            rows,
+            [latex_escaped(header) for header in headers(board)],
+            "latex_raw",
+            disable_numparse=True,
+            colalign=_alignment(board),
         )
         caption = latex_escaped(" ".join([f"{board.dataset}.", *notes(board)]))
         parts.append("\n".join([r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", table, r"\end{table}", ""]))
@@ -130,7 +182,7 @@ def _emphasised(
     top = {metric: max(entry.metrics[metric].mean for entry in board.entries) for metric in METRICS if board.entries}
     rows = []
     for entry in board.entries:
-        row = [escaped(cell) for cell in cells(entry)]
+        row = [escaped(cell) for cell in cells(entry, board)]
         for metric in METRICS:
             if entry.metrics[metric].mean == top[metric]:
                 column = HEADERS.index(metric)
@@ -141,13 +193,13 @@ def _emphasised(
 
 def csv_text(boards: Sequence[Board]) -> str:
     """One line for each model and dataset, in full precision; an empty cell where there is no number."""
-    headers = ["dataset", "model", "packed", "seeds", "users"]
-    headers += [f"{name} {part}" for name in _NUMERIC for part in ("mean", "sd")]
-    headers += [f"{metric} {part}" for metric in METRICS for part in ("best baseline", "p (t)", "p (t, Holm)")]
-    headers += ["p (users)", "p (users, Holm)", "parameters", "peak_mib"]
+    columns = ["dataset", "model", "packed", "seeds", "users"]
+    columns += [f"{name} {part}" for name in _NUMERIC for part in ("mean", "sd")]
+    columns += [f"{metric} {part}" for metric in METRICS for part in ("best baseline", "p (t)", "p (t, Holm)")]
+    columns += ["p (users)", "p (users, Holm)", "parameters", "peak_mib", "trials", "settings_file"]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(headers)
+    writer.writerow(columns)
     for board in boards:
         for entry in board.entries:
             row: list[object] = [board.dataset, entry.model, entry.packed, len(entry.seeds), board.users]
@@ -155,7 +207,8 @@ def csv_text(boards: Sequence[Board]) -> str:
                 row += [_number(summary.mean), _number(summary.deviation)]
             for metric in METRICS:
                 row += [board.baselines.get(metric, ""), *_both(entry.over_seeds[metric])]
-            writer.writerow([*row, *_both(entry.over_users), entry.parameters, _number(entry.peak_mib)])
+            row += [*_both(entry.over_users), entry.parameters, _number(entry.peak_mib)]
+            writer.writerow([*row, *((entry.tuned.trials, entry.tuned.file) if entry.tuned else ("", ""))])
     return stream.getvalue()
 
 
@@ -173,4 +226,4 @@ def _failed(board: Board) -> list[str]:
 
 def _alignment(board: Board) -> tuple[str, ...] | None:
     # tabulate 0.9 takes no alignment of columns that have no row.
-    return ("left", *["right"] * (len(HEADERS) - 1)) if board.entries else None
+    return ("left", *["right"] * (len(headers(board)) - 1)) if board.entries else None

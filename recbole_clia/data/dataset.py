@@ -312,21 +312,28 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
 
     def events(self) -> tuple[np.ndarray, np.ndarray]:
         """Time and item, ``[T]`` each, of the interactions that are targets here, and of each user's first one."""
-        rows = self.inter_feat
-        time, item = rows[self.time_field], rows[self.iid_field]
-        first = (rows[self.item_list_length_field] == 1).nonzero().squeeze(1)
-        opening = rows[first]
-        lists = [getattr(self, f"{field}_list_field") for field in (self.time_field, self.iid_field)]
-        found = [torch.cat([now, opening[name][:, 0]]) for now, name in zip((time, item), lists, strict=True)]
-        return found[0].double().numpy(), found[1].numpy()
+        rows, names = self.inter_feat, (self.time_field, self.iid_field)
+        if isinstance(rows, Rows):
+            seen = torch.cat([rows.position, self._openings()])
+            time, item = (self.log.column(name, seen) for name in names)
+        else:
+            # A window of one item does not show whether it is the first one.
+            first = rows[self.item_list_length_field] == (1 if self.max_item_list_len > 1 else 0)
+            lists = [rows[getattr(self, f"{name}_list_field")][first, 0] for name in names]
+            time, item = (torch.cat([rows[name], opening]) for name, opening in zip(names, lists, strict=True))
+        return time.double().numpy(), item.numpy()
+
+    def _openings(self) -> torch.Tensor:
+        """Positions of the first interactions of the users whose second one is a target here."""
+        target = self.inter_feat.position
+        begin = self.log.begin(target)
+        return begin[target == begin + 1]
 
     def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
         """Sparse matrix of the interactions that are targets here, and of each user's first one."""
         if not isinstance(self.inter_feat, Rows):
             return super().inter_matrix(form, value_field)
-        target = self.inter_feat.position
-        opening = self.log.begin(target[self.inter_feat[self.item_list_length_field] == 1])
         names = [self.uid_field, self.iid_field, *([value_field] if value_field else [])]
-        seen = torch.cat([target, opening])
+        seen = torch.cat([self.inter_feat.position, self._openings()])
         columns = Interaction({name: self.log.column(name, seen) for name in names})
         return self._create_sparse_matrix(columns, self.uid_field, self.iid_field, form, value_field)

@@ -16,6 +16,7 @@ from ..settings.check import PACKED_BASELINES, PACKED_PROPERTIES, check_packed
 from ..settings.properties import PROPERTIES_DIR
 
 MODELS = ("CLIA", "CLSR")
+LENGTH = "MAX_ITEM_LIST_LENGTH"
 
 
 def register() -> None:
@@ -136,10 +137,17 @@ def _add_property_files(config_class: Any) -> None:
         if name == "overall.yaml" and self.model in MODELS:
             host_update(self, str(PROPERTIES_DIR / "model" / f"{self.model}.yaml"))
             _complete_negatives(self)
+            self.own_length = self.internal_config_dict.get(LENGTH)
+        own_length = getattr(self, "own_length", None)
+        if own_length is not None:
+            # RecBole's files of datasets repeat its general 50, which is no property of the data.
+            self.internal_config_dict[LENGTH] = own_length
         if name == "sample.yaml":
             ours = PROPERTIES_DIR / "dataset" / f"{self.dataset}.yaml"
             if ours.is_file():
                 host_update(self, str(ours))
+            if own_length is not None:
+                self.own_length = self.internal_config_dict[LENGTH]
         return result
 
     config_class._update_internal_config_dict = _update_internal_config_dict

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 PADDING_ITEM = 0
+ROWS_AT_ONCE = 64  # whose logits stay in a processor's cache while they are made
 
 
 class Offsets(NamedTuple):
@@ -39,9 +40,10 @@ class Background(NamedTuple):
 
     def of_all(self) -> Tensor:
         """What is added to the logits of all items, ``[N, I]``."""
-        total = self.features.new_zeros(())
-        for feature, weight in zip(self.features, self.weight.to(self.features.dtype).T, strict=True):
-            total = total + feature[self.group] * weight.unsqueeze(1)
+        weight = self.weight.to(self.features.dtype).T.unsqueeze(-1)  # [F, N, 1]
+        total = self.features[0].index_select(0, self.group).mul_(weight[0])
+        for f in range(1, len(self.features)):
+            total.addcmul_(self.features[f].index_select(0, self.group), weight[f])
         return total
 
     def rows(self, which: slice) -> Background:
@@ -49,21 +51,27 @@ class Background(NamedTuple):
         return Background(self.features, self.group[which], self.weight[which])
 
 
+@torch.no_grad()
 def all_logits(
     queries: Tensor, items: Tensor, offsets: Offsets | None = None, background: Background | None = None
 ) -> Tensor:
-    """``q_k @ items.T + added`` of a few rows, ``[K, N, I]``, with ``-inf`` for the padding.
+    """``q_k @ items.T + added``, ``[K, N, I]``, with ``-inf`` for the padding; without gradient.
 
     Args:
         queries: ``[K, N, D]``.
         items: ``[I, D]``.
         offsets, background: what is added, in all K parts alike.
     """
-    logits = queries @ items.T  # [K, N, I]
-    if offsets is not None:
-        item, value = (tensor.expand(len(queries), -1, -1) for tensor in offsets)
-        logits.scatter_add_(2, item, value.to(logits.dtype))
-    if background is not None:
-        logits += background.of_all()
-    logits[..., PADDING_ITEM] = -torch.inf
+    parts, number, _ = queries.shape
+    logits = queries.new_empty((parts, number, len(items)))
+    for start in range(0, number, ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        slab = logits[:, rows]  # [K, S, I]
+        slab.copy_(queries[:, rows] @ items.T)
+        if offsets is not None:
+            item, value = (tensor[rows].expand(parts, -1, -1) for tensor in offsets)
+            slab.scatter_add_(2, item, value.to(slab.dtype))
+        if background is not None:
+            slab += background.rows(rows).of_all()
+        slab[..., PADDING_ITEM] = -torch.inf
     return logits

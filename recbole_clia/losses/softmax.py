@@ -86,7 +86,9 @@ class _MixtureCrossEntropy(torch.autograd.Function):
                 grad_offset[slab] = whole.gather(1, offset_item[slab]).to(grad_offset.dtype)
             if background is not None and grad_feature is not None:
                 for f, feature in enumerate(background.features):
-                    grad_feature[slab, f] = (whole * feature[background.group[slab]]).sum(1, dtype=grad_feature.dtype)
+                    grad_feature[slab, f] = (whole * feature.index_select(0, background.group[slab])).sum(
+                        1, dtype=grad_feature.dtype
+                    )
             del logits, flat, whole  # before the next slab is made
         ctx.save_for_backward(grad_queries, grad_weight, grad_items, grad_offset, grad_feature)
         return total

@@ -170,12 +170,17 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
             user: ``[B]`` user ids; one that the model was not built for counts as unknown.
             items: ``[B, L]`` item ids, 0 for padding.
             where: boolean ``[B, L]``, the ``N`` positions asked for.
-            times: ``[B, L]`` float64, when each interaction was, in the dataset's unit; all at once, if not given.
+            times: ``[B, L]`` float64, when each interaction was, in the dataset's unit.  Without them all were at once: at
+                ``now``, one position of each row being asked for, or at 0.
             now: ``[N]`` float64, when the next item is asked for; at the time of the last one, if not given.
         """
         index = chosen(where)  # [N]
         user = user.where(user < self.n_users, torch.zeros_like(user))  # [B]
-        times = torch.zeros_like(items, dtype=torch.float64) if times is None else times * self.seconds  # [B, L]
+        if times is None:
+            times = (
+                torch.zeros_like(items, dtype=torch.float64) if now is None else now.unsqueeze(1).expand(items.shape)
+            )
+        times = times * self.seconds  # [B, L]
         last_time = take_rows(times.unsqueeze(-1), index).squeeze(-1)  # [N]
         now = last_time if now is None else now * self.seconds  # [N]
         embedded = self.item_embedding(items)  # [B, L, D]
@@ -242,11 +247,15 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
 
     def _recommendation_loss(self, interests: Interests, target: Tensor, user_id: Tensor) -> Tensor:
         queries, log_weight = self._queries(interests)
-        added = interests.offsets, interests.background
+        offsets, background = interests.offsets, interests.background
         if self.loss_type == "CE":
             weight = self.item_embedding.weight
             dtype = logits_dtype(self.softmax_dtype, weight)
-            return mixture_cross_entropy(queries, log_weight, weight, target, self.softmax_budget, *added, dtype)
+            if self.trend is not None and background is not None:
+                background = background._replace(features=self.trend.features_in(dtype))
+            return mixture_cross_entropy(
+                queries, log_weight, weight, target, self.softmax_budget, offsets, background, dtype
+            )
         assert self.negatives is not None  # a model is trained with its data
 
         def score(candidates: Tensor) -> Tensor:  # [N or 1, n] -> [K, N, n]
@@ -254,7 +263,7 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
                 scores = queries @ self.item_embedding(candidates[0]).T
             else:
                 scores = torch.einsum("knd,nmd->knm", queries, self.item_embedding(candidates))
-            for part in added:
+            for part in (offsets, background):
                 if part is not None:
                     scores = scores + part.of(candidates)
             return scores
@@ -322,6 +331,8 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         fields = [self.USER_ID, self.ITEM_SEQ_LEN, self.TIME, self.TIME_SEQ, self.ITEM_SEQ]
         fields = [field for field in fields if field in interaction]
         item = interaction[self.ITEM_ID]
+        if not len(item):
+            return self.item_embedding.weight.new_zeros(0)
         known = torch.cat([interaction[field].double().view(len(item), -1) for field in fields], 1)
         same, of_row = known.unique(dim=0, return_inverse=True)  # [H, ...], [B]
         one_row = of_row.new_empty(len(same)).scatter(0, of_row, torch.arange(len(item), device=item.device))  # [H]

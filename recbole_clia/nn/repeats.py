@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .gaps import GAP_STEPS, gap_step
+from .rows import look_up
 
 LAG_STEPS = 16
 # The logit of an item that nobody has twice goes far down; steps of Adam are of the size of its learning rate.
@@ -43,9 +44,10 @@ def seen_items(items: Tensor, index: Tensor, times: Tensor, now: Tensor) -> Seen
     width = items.shape[1]
     row = index // width  # [N]
     lag = (index - row * width).unsqueeze(1) - torch.arange(width, device=items.device)  # [N, L]
-    counts = (lag >= 0) & (next_occurrence(items)[row] > (index - row * width).unsqueeze(1))  # [N, L]
-    item = items[row].where(counts, torch.zeros_like(index[:1]))
-    return SeenItems(item, lag.clamp(min=0), now.unsqueeze(1) - times[row])
+    following = next_occurrence(items).index_select(0, row)  # [N, L]
+    counts = (lag >= 0) & (following > (index - row * width).unsqueeze(1))  # [N, L]
+    item = items.index_select(0, row).where(counts, index.new_zeros(()))
+    return SeenItems(item, lag.clamp(min=0), now.unsqueeze(1) - times.index_select(0, row))
 
 
 def lag_step(lag: Tensor) -> Tensor:
@@ -71,10 +73,10 @@ class RepeatOffsets(nn.Module):
 
     def __init__(self, state_size: int) -> None:
         super().__init__()
-        self.of_lag = nn.Embedding(LAG_STEPS, 1)
-        self.of_gap = nn.Embedding(GAP_STEPS, 1)
+        self.of_lag = nn.Parameter(torch.zeros(LAG_STEPS))
+        self.of_gap = nn.Parameter(torch.zeros(GAP_STEPS))
         self.of_state = nn.Linear(state_size, 1)
-        for parameter in self.parameters():
+        for parameter in self.of_state.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, seen: SeenItems, state: Tensor) -> Tensor:
@@ -84,5 +86,5 @@ class RepeatOffsets(nn.Module):
             seen: the items.
             state: ``[N, S]``.
         """
-        of_time = self.of_lag(lag_step(seen.lag)) + self.of_gap(gap_step(seen.seconds))  # [N, L, 1]
-        return SCALE * (of_time.squeeze(-1) + self.of_state(state)) * (seen.item > 0)
+        of_time = look_up(self.of_lag, lag_step(seen.lag)) + look_up(self.of_gap, gap_step(seen.seconds))  # [N, L]
+        return SCALE * (of_time + self.of_state(state)) * (seen.item > 0)

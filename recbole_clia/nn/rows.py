@@ -43,3 +43,24 @@ def take_rows(x: Tensor, index: Tensor) -> Tensor:
     """
     result: Tensor = _Rows.apply(x, index)
     return result
+
+
+class _LookUp(torch.autograd.Function):
+    """Indexing goes through its gradient in an order of its own, which takes ten times longer than adding it up."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.size = len(table)
+        return table.index_select(0, index.flatten()).view(index.shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.size).scatter_add(0, index.flatten(), grad.flatten()), None
+
+
+def look_up(table: Tensor, index: Tensor) -> Tensor:
+    """``table[index]`` of a small table of numbers ``[T]`` and many integers of any shape."""
+    found: Tensor = _LookUp.apply(table, index)
+    return found

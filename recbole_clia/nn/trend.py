@@ -94,9 +94,18 @@ class Trend(nn.Module):
         features = np.log((counts + PRIOR) / (mean + PRIOR))
         self.register_buffer("ends", torch.from_numpy(ends), persistent=False)
         self.register_buffer("features", torch.from_numpy(features), persistent=False)
+        self._coarse: Tensor | None = None
         self.weight = nn.Linear(state_size, len(half_lives))
         nn.init.zeros_(self.weight.weight)
         nn.init.constant_(self.weight.bias, 1 / len(half_lives))
+
+    def features_in(self, dtype: torch.dtype) -> Tensor:
+        """The features ``[F, G, I]`` in coarser numbers, which are made once."""
+        if dtype == self.features.dtype:
+            return self.features
+        if self._coarse is None or self._coarse.dtype != dtype or self._coarse.device != self.features.device:
+            self._coarse = self.features.to(dtype)
+        return self._coarse
 
     def forward(self, state: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:
         """

@@ -56,8 +56,8 @@ def best_settings(study: optuna.Study, checked: Checked) -> dict[str, Any]:
     return {**fixed, **checked.space.restored(best.params), "seed": checked.plan.seed}
 
 
-def write_best(study: optuna.Study, checked: Checked, path: Path) -> None:
-    """Write the best trial as a property file for ``--config_files``."""
+def best_text(study: optuna.Study, checked: Checked) -> str:
+    """The best trial as a property file for ``--config_files``."""
     [best] = best_trials(study, 1)
     metric, plan = checked.config["valid_metric"], checked.plan
     settings = best_settings(study, checked)
@@ -68,7 +68,12 @@ def write_best(study: optuna.Study, checked: Checked, path: Path) -> None:
         ("Fixed in all trials", [key for key in settings if key not in found]),
     ):
         lines += ["", f"# {title}", *(f"{key}: {_yaml(settings[key])}" for key in keys)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
+
+
+def write_best(study: optuna.Study, checked: Checked, path: Path) -> None:
+    """Write :func:`best_text`."""
+    path.write_text(best_text(study, checked), encoding="utf-8")
 
 
 def _yaml(value: Any) -> str:

@@ -48,6 +48,8 @@ HEARTBEAT, SILENCE = 60, 180  # seconds; a trial elsewhere that is silent for lo
 # What may differ between the machines and calls that work on one study.
 NOT_OF_A_STUDY = {"data_path", "data_cache", "checkpoint_dir", "show_progress", "state", "device", "gpu_id", "use_gpu"}
 NOT_OF_A_STUDY |= {"worker", "log_wandb", "wandb_project", "diagnosis_rows", "seed"}
+# What belongs to a single run; whether it is packed is a setting of a trial as of any run.
+_OF_A_RUN = LAUNCH_KEYS - {"packed"}
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Checked:
     @property
     def identity(self) -> dict[str, Any]:
         """What two calls must have in common to work on one study."""
-        fixed = {k: v for k, v in self.config.external_config_dict.items() if k not in NOT_OF_A_STUDY | LAUNCH_KEYS}
+        fixed = {k: v for k, v in self.config.external_config_dict.items() if k not in NOT_OF_A_STUDY | _OF_A_RUN}
         identity = {
             "model": self.plan.model,
             "dataset": self.plan.dataset,
@@ -123,7 +125,7 @@ def check_plan(plan: Plan) -> Checked:
     Raises:
         UsageError: for a model, dataset, setting, space or number that is wrong.
     """
-    taken = sorted(LAUNCH_KEYS & set(plan.settings))
+    taken = sorted(_OF_A_RUN & set(plan.settings))
     if taken:
         raise UsageError(f"tune: --{taken[0]} belongs to a single run; a trial is one process")
     config = PluginConfig(plan.model, plan.dataset, plan.config_files, {**plan.settings, "seed": plan.seed})
@@ -322,7 +324,9 @@ def _is_gone(trial: FrozenTrial) -> bool:
 
 
 def _repeat(study: optuna.Study, trial: FrozenTrial) -> None:
-    study.enqueue_trial(trial.params, user_attrs={"repeats": trial.number})
+    # What was enqueued is not among the parameters before it is drawn.
+    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    study.enqueue_trial(params, user_attrs={"repeats": trial.number})
 
 
 def recover(study: optuna.Study) -> int:
@@ -369,15 +373,34 @@ def work(plan: Plan, told: Callable[[optuna.Study], None] | None = None) -> None
     while finished(study) + running(study) < plan.trials:
         if plan.seconds is not None and time.monotonic() - began >= plan.seconds:
             return
+        others = _running(study)
         try:
             study.optimize(objective, n_trials=1, catch=(_TooMany,))
         except KeyboardInterrupt:
-            stopped = next(t for t in study.get_trials(deepcopy=False) if t.number == objective.number)
-            if stopped.state == TrialState.FAIL and "too_many" not in stopped.user_attrs:
-                _repeat(study, stopped)
+            _let_go(study, objective.number, others)
             raise
         if told is not None:
             told(study)
+
+
+def _running(study: optuna.Study) -> set[int]:
+    return {trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
+
+
+def _let_go(study: optuna.Study, number: int, others: set[int]) -> None:
+    """Have what an interrupt has ended repeated.
+
+    Args:
+        number: the last trial that the objective has seen, or -1.
+        others: the trials that were running before; none of them is this process's.
+    """
+    for trial in study.get_trials():
+        if trial.number == number and trial.state == TrialState.FAIL and "too_many" not in trial.user_attrs:
+            _repeat(study, trial)
+        # It was about to begin, and nobody would know for a while that it did not.
+        elif trial.state == TrialState.RUNNING and trial.number not in others and "owner" not in trial.user_attrs:
+            study.tell(trial.number, state=TrialState.FAIL)
+            _repeat(study, trial)
 
 
 class _Objective:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ from typing import Any
 import pytest
 
 import recbole_clia
+import recbole_clia.tuning.study as studies
 from recbole_clia.cli import compare as command
 from recbole_clia.cli.main import main
+from recbole_clia.settings.config import read_config_file
 
 FILES = ("leaderboard.csv", "leaderboard.html", "leaderboard.md", "leaderboard.tex")
 
@@ -110,6 +114,14 @@ def test_an_interrupt_tells_how_to_continue(
         (["--seeds", "0"], "--seeds must be a number of seeds"),
         (["--seeds", "two"], "argument --seeds: invalid int value: 'two'"),
         (["--seed_list", "1", "2"], "not both"),
+        (["--tune", "0"], "--tune must be at least 1, not 0"),
+        (["--tune", "x"], "argument --tune: invalid int value: 'x'"),
+        (["--tune", "2", "--tune_seed", "2021"], "the seed 2021 is one of those that are compared"),
+        (["--tune", "2", "--tune_seed", "-1"], "--tune_seed must be in [0, 4294967295], not -1"),
+        (["--tune_seed", "1"], "there is no --tune"),
+        (["--tune", "2", "--epochs=0"], "a trial needs epochs and eval_step of at least 1"),
+        (["--user_inter_num_interval=[99,inf)"], "no interaction passes the filters"),
+        (["--tune", "2", "--user_inter_num_interval=[99,inf)"], "no interaction passes the filters"),
         (["--jobs", "0"], "--jobs must be at least 1, not 0"),
         (["--config_files", "none.yaml"], "config file none.yaml: No such file"),
         (["--eval_args={}"], "eval_args cannot be set"),
@@ -120,8 +132,9 @@ def test_an_interrupt_tells_how_to_continue(
 def test_bad_input_is_told_in_one_sentence(
     words: list[str], workplace: Path, capsys: pytest.CaptureFixture[str], changed: list[str], sentence: str
 ) -> None:
+    keys = {word.partition("=")[0] for word in changed if "=" in word}
     try:
-        code = main([*words, *changed])
+        code = main([*(word for word in words if word.partition("=")[0] not in keys), *changed])
     except SystemExit as end:
         code = int(str(end.code))
     told = capsys.readouterr().err.strip()
@@ -129,6 +142,90 @@ def test_bad_input_is_told_in_one_sentence(
     assert sentence in told
     assert "\n" not in told
     assert not Path("compare").exists()
+
+
+def test_models_are_tuned_before_they_are_compared(
+    here: list[str], words: list[str], workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words[words.index("GRU4Rec")] = "Pop"
+    words = [*words, "--tune", "2", "--embedding_size=8", "--hidden_size=8"]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "tune: 2 trials, 0 of them done before" in told
+    assert "Pop: no search space, so it runs as it is" in told
+    assert "CLIA on made: 2 trials, NDCG@10 " in told
+    assert "4 runs, 0 of them done before" in told
+    best = read_config_file("compare/studies/CLIA-made.yaml")
+    records = [json.loads(path.read_text()) for path in Path("compare/runs").glob("CLIA-*/run.json")]
+    assert sorted(record["seed"] for record in records) == [2020, 2021]
+    assert best["seed"] == 0
+    assert {record["config"]["learning_rate"] for record in records} == {best["learning_rate"]}
+    assert "CLIA, best of 2 trials" in Path("compare/leaderboard.md").read_text()
+    assert not any(Path(name).exists() for name in ("log", "log_tensorboard", "tune"))
+    (study,) = Path("compare/studies").glob("*.sqlite")
+    written = study.read_bytes()
+    here.clear()
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "tune: 2 trials, 2 of them done before" in told
+    assert "4 runs, 4 of them done before" in told
+    assert here == []
+    assert study.read_bytes() == written
+
+
+def test_a_stopped_search_is_continued(
+    here: list[str],
+    words: list[str],
+    workplace: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train, calls = studies.run, []
+
+    def run(*args: Any, **others: Any) -> Any:
+        calls.append(args[0])
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return train(*args, **others)
+
+    monkeypatch.setattr(studies, "run", run)
+    words = [*words, "--tune", "2", "--tune_seed", "5", "--embedding_size=8", "--hidden_size=8"]
+    assert main(words) == 130
+    told = capsys.readouterr().out
+    assert here == []
+    assert Path.cwd() == workplace
+    again = shlex.split(told.split("stopped; 1 of 2 studies are done; continue with")[1])
+    assert main(again[1:]) == 0
+    assert "tune: 4 trials, 2 of them done before" in capsys.readouterr().out
+    assert calls == ["CLIA", "CLIA", "GRU4Rec", "GRU4Rec", "GRU4Rec"]
+    assert len(here) == 4
+
+
+def test_a_model_that_cannot_be_tuned_keeps_no_other_back(
+    here: list[str],
+    words: list[str],
+    workplace: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train = studies.run
+
+    def run(model: str, *args: Any, **others: Any) -> Any:
+        if model == "CLIA":
+            raise AttributeError("a planted fault")
+        return train(model, *args, **others)
+
+    monkeypatch.setattr(studies, "run", run)
+    words = [*words, "--tune", "1", "--embedding_size=8", "--hidden_size=8"]
+    assert main(words) == 1
+    told = capsys.readouterr().out
+    assert "CLIA on made: it was not tuned: AttributeError: a planted fault" in told
+    assert "2 of 4 runs failed" in told
+    assert [name.split("-")[0] for name in here] == ["GRU4Rec", "GRU4Rec"]
+    assert "a planted fault" in Path("compare/leaderboard.html").read_text()
+    monkeypatch.setattr(studies, "run", train)
+    assert main(words) == 0
+    assert [name.split("-")[0] for name in here] == 2 * ["GRU4Rec"] + 2 * ["CLIA"]
 
 
 def test_processes_of_their_own_are_stopped_and_continued(

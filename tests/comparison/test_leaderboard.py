@@ -18,7 +18,7 @@ from recbole_clia.comparison import leaderboard, tables
 from recbole_clia.comparison.execute import Outcome
 from recbole_clia.comparison.leaderboard import boards, breakdown, holm, paired_t, wilcoxon
 from recbole_clia.comparison.page import page
-from recbole_clia.comparison.plan import METRICS, Run
+from recbole_clia.comparison.plan import METRICS, Run, Tuned
 from recbole_clia.comparison.record import write_rows
 from recbole_clia.comparison.score import ranks, row_metrics
 
@@ -185,6 +185,39 @@ def test_all_forms_hold_the_same_numbers(tmp_path: Path) -> None:
     assert "da_ta&amp;1" in html
     assert r"\textbf{" in latex
     assert "**" in markdown
+
+
+def test_trials_and_best_settings_are_told_for_each_model(tmp_path: Path) -> None:
+    found = {
+        ("CLIA", "da_ta&1"): Tuned(30, 4, 2, 7, 0.0812, {"learning_rate": 0.0012345, "n_layers": 2}, "s/CLIA.yaml"),
+        ("NARM", "da_ta&1"): Tuned(30, 0, 0, 7, 0.05, {"learning_rate": 0.01}, "s/NARM.yaml"),
+    }
+    outcomes = made_outcomes(tmp_path, {"NARM": 2, "Pop": 3, "CLIA": 1}, [1, 2])
+    tuned = boards(outcomes, tmp_path, found)
+    clia = (
+        "CLIA, best of 30 trials (4 given up early, 2 that could not be trained) with NDCG@10 0.0812 on validation: "
+        "learning_rate 0.00123, n_layers 2; s/CLIA.yaml"
+    )
+    narm = "NARM, best of 30 trials with NDCG@10 0.0500 on validation: learning_rate 0.01; s/NARM.yaml"
+    without = "As it is, for want of a search space: Pop."
+    for text in (tables.terminal(tuned), tables.markdown(tuned), page(tuned)):
+        for sentence in (clia, narm, without, "on validation alone and with seed 7"):
+            assert sentence in text
+    rows = {line.split()[0]: line.split()[-1] for line in tables.terminal(tuned).splitlines()[3:6]}
+    assert rows == {"CLIA": "30", "NARM": "30", "Pop": "-"}
+    lines = [line for line in tables.markdown(tuned).splitlines() if line.startswith("|")]
+    assert [line.rstrip("|").split("|")[-1].strip() for line in [lines[0], *lines[2:]]] == ["trials", "30", "30", "-"]
+    assert "<th>trials</th>" in page(tuned)
+    assert re.search(r"trials.*\\\\", tables.latex(tuned))
+    csv_rows = list(csv.DictReader(io.StringIO(tables.csv_text(tuned))))
+    assert [(row["model"], row["trials"], row["settings_file"]) for row in csv_rows] == [
+        ("CLIA", "30", "s/CLIA.yaml"),
+        ("NARM", "30", "s/NARM.yaml"),
+        ("Pop", "", ""),
+    ]
+    plain = boards(outcomes, tmp_path)
+    for text in (tables.terminal(plain), tables.markdown(plain), tables.latex(plain), page(plain)):
+        assert "trials" not in text
 
 
 def test_the_page_is_one_file_with_drawings(tmp_path: Path) -> None:

@@ -29,6 +29,19 @@ def user_vectors(model: Any, users: Tensor, items: Tensor, lengths: Tensor) -> T
     return model(users, items, last).user
 
 
+def encoded(model: Any, batch: Interaction) -> Any:
+    """The interests at the trained positions of a packed batch."""
+    where = batch[model.TARGETS] > 0
+    now = batch["timestamp" + TARGETS_SUFFIX][where].double()
+    return model(batch["user_id"], batch["item_id_list"], where, batch["timestamp_list"].double(), now)
+
+
+def beside(found: Any, item_num: int) -> Tensor:
+    """What all items have beside the inner product, ``[N, I]``."""
+    every = torch.arange(item_num).expand(len(found.user), -1)
+    return found.offsets.of(every) + found.background.of(every)
+
+
 @pytest.fixture
 def prepared(made: dict[str, Any]) -> Prepared:
     return prepare(made)
@@ -143,9 +156,11 @@ def test_the_future_changes_no_interest(prepared: Prepared, batch: Interaction) 
     cut = 3
     items[:, cut:] = torch.randint(1, prepared.dataset.item_num, items[:, cut:].shape)
     after = model(users, items, everywhere)
-    for one, other in zip(before, after, strict=True):
+    for one, other in zip(before[:6], after[:6], strict=True):
         one, other = (v.view(*items.shape, -1)[:, :cut] for v in (one, other))
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    one, other = (beside(v, prepared.dataset.item_num).view(*items.shape, -1)[:, :cut] for v in (before, after))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
 def test_renaming_the_items_renames_the_scores(prepared: Prepared, batch: Interaction) -> None:
@@ -156,6 +171,9 @@ def test_renaming_the_items_renames_the_scores(prepared: Prepared, batch: Intera
         renamed = torch.empty_like(model.item_embedding.weight)
         renamed[new_name] = model.item_embedding.weight
         model.item_embedding.weight.copy_(renamed)
+        features = torch.empty_like(model.trend.features)
+        features[:, :, new_name] = model.trend.features
+        model.trend.features.copy_(features)
     after = model.full_sort_predict(Interaction({**batch.interaction, "item_id_list": new_name[batch["item_id_list"]]}))
     torch.testing.assert_close(after[:, new_name], before, rtol=0, atol=1e-12)
 
@@ -189,6 +207,7 @@ def test_the_threshold_is_strict(made: dict[str, Any]) -> None:
         users, items = torch.tensor([1]), torch.tensor([[1, 2, 3, 4]])
         targets = torch.tensor([[0, 0, 0, 5]])
         row = {"user_id": users, "item_id_list": items, "item_id" + TARGETS_SUFFIX: targets}
+        row |= {"timestamp_list": items, "timestamp" + TARGETS_SUFFIX: targets}
         return model.calculate_loss(Interaction(row))[1].item()
 
     assert contrast(4) == 0
@@ -204,6 +223,8 @@ def test_strangers_get_finite_scores_and_gradients(prepared: Prepared) -> None:
             "item_id_list": torch.tensor([[3, 0], [1, 2], [prepared.dataset.item_num - 1, 0]]),
             "item_length": torch.tensor([1, 2, 1]),
             "item_id": torch.tensor([2, 1, 4]),
+            "timestamp_list": torch.tensor([[0.0, 0.0], [3.0, 3.0], [1e9, 0.0]]),
+            "timestamp": torch.tensor([0.0, 1e9, 1e9]),
         }
     )
     assert torch.isfinite(model.full_sort_predict(strange)[:, 1:]).all()
@@ -250,8 +271,9 @@ def test_thirty_two_histories_can_be_learnt_by_heart(workplace: Any, made: dict[
         sum(model.calculate_loss(batch)).backward()
         optimizer.step()
     model.eval()
-    last = batch["item_id" + TARGETS_SUFFIX].gather(1, batch["item_length"].unsqueeze(1) - 1).squeeze(1)
-    scores = model.full_sort_predict(batch)
+    end = batch["item_length"].unsqueeze(1) - 1
+    last, now = (batch[f"{name}{TARGETS_SUFFIX}"].gather(1, end).squeeze(1) for name in ("item_id", "timestamp"))
+    scores = model.full_sort_predict(Interaction({**batch.interaction, "timestamp": now}))
     scores[:, 0] = -torch.inf
     assert (scores.argmax(1) == last).all()
 
@@ -346,10 +368,9 @@ def test_the_anchors_are_the_positions_trained(made: dict[str, Any], monkeypatch
             places = [(r, int(length) - 1) for r, length in enumerate(batch["item_length"])]
             want = list(zip(batch["item_id"].tolist(), batch["user_id"].tolist(), strict=True))
         assert list(zip(target.tolist(), user.tolist(), strict=True)) == want
-        everywhere = torch.ones_like(batch["item_id_list"], dtype=torch.bool)
-        vectors = model(batch["user_id"], batch["item_id_list"], everywhere).user.view(*everywhere.shape, -1)
-        table = model.item_embedding.weight
-        expected = torch.stack([vectors[place] @ table.T for place in places])  # [N, I]
+        found = encoded(model, batch) if packed else model._at_the_rows(batch)
+        assert len(found.user) == len(places)
+        expected = found.user @ model.item_embedding.weight.T + beside(found, prepared.dataset.item_num)  # [N, I]
         every = torch.arange(prepared.dataset.item_num)
         torch.testing.assert_close(score(every.unsqueeze(0)), expected, rtol=0, atol=1e-9)
         torch.testing.assert_close(score(every.flip(0).expand(len(target), -1)), expected.flip(1), rtol=0, atol=1e-9)
@@ -365,16 +386,17 @@ def test_the_losses_are_those_of_their_equations(made: dict[str, Any], monkeypat
         prepared = prepare({**made, **settings, "fusion": "vector"})
         assert prepared.dataset.item_num == 31
         model, batch = exact(prepared), next(iter(prepared.train))
-        where = batch[model.TARGETS] > 0
-        vectors = model(batch["user_id"], batch["item_id_list"], where).user.detach().numpy()
+        found = encoded(model, batch)
+        vectors, extra = found.user.detach().numpy(), beside(found, 31).detach().numpy()
         items = model.item_embedding.weight.detach().numpy()
         pairs, rows = [], []
-        for vector, target in zip(vectors, batch[model.TARGETS][where].tolist(), strict=True):
-            own = float(vector @ items[target])
+        targets = batch[model.TARGETS][batch[model.TARGETS] > 0].tolist()
+        for vector, more, target in zip(vectors, extra, targets, strict=True):
+            own = float(vector @ items[target]) + more[target]
             mass = math.exp(own)
             for j, negative in enumerate(table[target].tolist()):
                 if usable[target, j]:
-                    score = float(vector @ items[negative])
+                    score = float(vector @ items[negative]) + more[negative]
                     pairs.append(math.log1p(math.exp(score - own)))
                     mass += math.exp(score - (log_count[target, j] if "negative_correction" not in settings else 0))
             rows.append(math.log(mass) - own)
@@ -631,6 +653,7 @@ def test_continuity_of_histories_too_short_to_halve_is_zero_with_a_live_graph(ma
         "item_id_list": torch.tensor([[3], [4]]),
         "item_length": torch.tensor([1, 1]),
     }
+    row |= {"timestamp_list": torch.tensor([[1.0], [2.0]]), "timestamp" + TARGETS_SUFFIX: torch.tensor([[3.0], [4.0]])}
     losses = prepared.model.calculate_loss(Interaction({**row, prepared.model.TARGETS: torch.tensor([[5], [6]])}))
     assert losses[2].item() == 0
     sum(losses).backward()
@@ -642,7 +665,7 @@ def test_same_target_joins_the_users_whose_next_item_is_the_same(made: dict[str,
     model, batch = exact(prepared), next(iter(prepared.train))
     where = batch[model.TARGETS] > 0
     target = batch[model.TARGETS][where].tolist()
-    vectors = model(batch["user_id"], batch["item_id_list"], where).user.detach().numpy()
+    vectors = encoded(model, batch).user.detach().numpy()
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     losses = []
     for i in range(len(target)):
@@ -660,7 +683,7 @@ def test_so_many_rows_are_compared_at_most(made: dict[str, Any], monkeypatch: py
     model, batch = exact(prepared), next(iter(prepared.train))
     assert model.contrastive_loss.rows == cap
     where = batch[model.TARGETS] > 0
-    whole = model(batch["user_id"], batch["item_id_list"], where).user
+    whole = encoded(model, batch).user
     targets = batch[model.TARGETS][where]
     compared: list[tuple[Tensor, Tensor]] = []
 

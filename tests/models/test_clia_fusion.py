@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import Prepared, exact, prepare
 from recbole.data.interaction import Interaction
+from torch import Tensor
 
 FUSIONS = ["mixture", "vector"]
 
@@ -16,6 +17,12 @@ FUSIONS = ["mixture", "vector"]
 def all_rows(prepared: Prepared) -> Interaction:
     rows = prepared.train._dataset
     return rows[np.arange(len(rows))]
+
+
+def beside(found: Any, item_num: int) -> Tensor:
+    """What all items have beside the inner product, ``[N, I]``."""
+    every = torch.arange(item_num).expand(len(found.user), -1)
+    return found.offsets.of(every) + found.background.of(every)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -29,17 +36,17 @@ def test_full_ranking_equals_predict_item_by_item(made: dict[str, Any], fusion: 
 
 
 def test_scores_of_the_mixture_are_log_probabilities(made: dict[str, Any]) -> None:
-    prepared = prepare({**made, "packed": False})
+    prepared = prepare({**made, "packed": False, "fusion": "mixture"})
     model, rows = exact(prepared, 0.3), all_rows(prepared)
     probability = model.full_sort_predict(rows).exp().detach().numpy()
     assert (probability[:, 0] == 0).all()
     np.testing.assert_allclose(probability.sum(1), 1.0, rtol=0, atol=1e-12)
-    found = model(rows["user_id"], rows["item_id_list"], model._last_position(rows))
-    items = model.item_embedding.weight.detach().numpy()[1:]
+    found = model._at_the_rows(rows)
+    items, extra = model.item_embedding.weight.detach().numpy()[1:], beside(found, prepared.dataset.item_num)
     for row in range(0, len(rows), 7):
         shares = []
         for interest in (found.long_interest, found.short_interest):
-            scores = np.exp(items @ interest[row].detach().numpy())
+            scores = np.exp(items @ interest[row].detach().numpy() + extra[row, 1:].detach().numpy())
             shares.append(scores / scores.sum())
         alpha = found.alpha[row].item()
         np.testing.assert_allclose(probability[row, 1:], alpha * shares[0] + (1 - alpha) * shares[1], rtol=1e-10)
@@ -61,8 +68,9 @@ def test_a_branch_alone_ranks_by_its_interest(made: dict[str, Any], fusion: str,
     prepared = prepare({**made, "fusion": fusion, "packed": False})
     model, rows = exact(prepared, 0.3), all_rows(prepared)
     before = model.full_sort_predict(rows)
-    found = model(rows["user_id"], rows["item_id_list"], model._last_position(rows))
+    found = model._at_the_rows(rows)
     own = (found.long_interest if alpha else found.short_interest) @ model.item_embedding.weight.T
+    own = own + beside(found, prepared.dataset.item_num)
     with model.fixed_alpha(alpha):
         alone = model.full_sort_predict(rows)
     assert torch.equal(alone[:, 1:].argsort(dim=1, stable=True), own[:, 1:].argsort(dim=1, stable=True))

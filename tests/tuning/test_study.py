@@ -17,6 +17,7 @@ import recbole_clia.running.quick_start as quick_start
 import recbole_clia.tuning.study as studies
 from recbole_clia import run
 from recbole_clia.errors import UsageError
+from recbole_clia.settings.config import PluginConfig
 from recbole_clia.tuning.report import best_settings, best_trials, importances, write_best, write_page
 from recbole_clia.tuning.study import (
     ATTRIBUTE,
@@ -164,7 +165,9 @@ def test_no_trial_is_given_up_before_the_epochs_that_are_granted(plan: Plan, fak
 
 def test_the_first_trial_is_the_model_as_it_comes(plan: Plan, fake: Fake) -> None:
     study, _ = tune(plan)
-    assert study.trials[0].params == {"learning_rate": 0.002, "dropout_prob": 0.6, "contrastive_recent_k": 3}
+    defaults = PluginConfig("CLIA", "made", config_dict=dict(plan.settings)).final_config_dict
+    searched = ("learning_rate", "dropout_prob", "contrastive_recent_k")
+    assert study.trials[0].params == {key: defaults[key] for key in searched}
     assert fake.calls[0]["seed"] == plan.seed
 
 
@@ -391,6 +394,36 @@ def test_what_a_study_is_of_is_written_down(plan: Plan, fake: Fake) -> None:
     assert (kept["model"], kept["dataset"], kept["metric"], kept["seed"]) == ("CLIA", "made", "MRR@10", 0)
     assert kept["settings"]["epochs"] == 2
     assert "data_path" not in kept["settings"]
+
+
+def test_an_interrupt_before_a_trial_has_begun_loses_nothing(
+    plan: Plan, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was drawn from the queue or from the sampler, and nobody is at it."""
+    before, asked = studies.SeededTPE.before_trial, []
+
+    def interrupt(self: Any, study: optuna.Study, trial: Any) -> None:
+        asked.append(trial.number)
+        if len(asked) in (1, 3):
+            raise KeyboardInterrupt
+        before(self, study, trial)
+
+    monkeypatch.setattr(studies.SeededTPE, "before_trial", interrupt)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            tune(plan)
+    study, checked = tune(plan)
+    assert [trial.state.name for trial in study.trials].count("COMPLETE") == 3
+    assert running(study) == 0
+    defaults = checked.config.final_config_dict
+    assert fake.calls[0]["learning_rate"] == defaults["learning_rate"]
+
+
+def test_packed_is_a_setting_of_a_trial(plan: Plan, fake: Fake) -> None:
+    tune(replace(plan, settings={**plan.settings, "packed": False}))
+    assert {call["packed"] for call in fake.calls} == {False}
+    with pytest.raises(UsageError, match="it was made with packed False, not not set; give another --study"):
+        tune(plan)
 
 
 def test_a_run_that_is_watched_takes_one_process(made: dict[str, Any]) -> None:
