@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..data.dataset import TARGETS_SUFFIX
 from ..data.times import SECONDS
@@ -43,6 +45,7 @@ from ..sampling import Anchors, augmented, halves, negative_sampler
 from ..settings.schedule import Schedule
 
 WEIGHTED = ("contrastive_loss", "augmentation", "continuity", "same_target")
+ENCODED_AT_ONCE = 256  # rows, in the order of their lengths
 PREDICTED_AT_ONCE = 512  # histories, of all whose items the scores are made
 SINCE_SIZE = 16  # of the embedding of the time since the last interaction
 
@@ -85,6 +88,8 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
     Shapes below: B rows, L history length, D embedding size, I items, N positions trained.
     """
 
+    seconds: Tensor
+
     input_type = InputType.POINTWISE  # negatives are drawn here
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -92,7 +97,8 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         self.TARGETS = self.ITEM_ID + TARGETS_SUFFIX
         self.TIME = config["TIME_FIELD"]
         self.TIME_SEQ = self.TIME + config["LIST_SUFFIX"]
-        self.seconds = SECONDS.get(dataset.time_unit or "", 1.0)  # of one unit of the times
+        seconds = SECONDS.get(getattr(dataset, "time_unit", None) or "", 1.0)  # of one unit of the times
+        self.register_buffer("seconds", torch.tensor(seconds, dtype=torch.float64))
         self.n_users = dataset.num(self.USER_ID)
         dim = config["embedding_size"]
         self.loss_type = config["loss_type"]
@@ -151,10 +157,12 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
             self.negatives.refresh(self.item_embedding.weight)
 
     def _make_trend(self, config: Any, dataset: Any, state_size: int) -> Trend:
-        times, items = dataset.events()
+        # Without data, weights are loaded next, and what they rest on.
+        events = getattr(dataset, "events", lambda: (np.zeros(0), np.zeros(0, dtype=np.int64)))
+        times, items = events()
         return Trend(
             state_size,
-            times * self.seconds,
+            times * float(self.seconds),
             items,
             self.n_items,
             config["trend_periods"],
@@ -170,8 +178,8 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
             user: ``[B]`` user ids; one that the model was not built for counts as unknown.
             items: ``[B, L]`` item ids, 0 for padding.
             where: boolean ``[B, L]``, the ``N`` positions asked for.
-            times: ``[B, L]`` float64, when each interaction was, in the dataset's unit.  Without them all were at once: at
-                ``now``, one position of each row being asked for, or at 0.
+            times: ``[B, L]`` float64, when each interaction was, in the dataset's unit.  Without them all were at once:
+                at ``now``, one position of each row being asked for, or at 0.
             now: ``[N]`` float64, when the next item is asked for; at the time of the last one, if not given.
         """
         index = chosen(where)  # [N]
@@ -318,10 +326,18 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         return interaction[self.TIME].double() if self.TIME in interaction else None
 
     def _at_the_rows(self, interaction: Any) -> Interests:
-        """The interests at the end of each row."""
-        user, items = interaction[self.USER_ID], interaction[self.ITEM_SEQ]
+        """The interests at the end of each row; rows of similar length are encoded together, with little padding."""
+        user, items, length = (interaction[name] for name in (self.USER_ID, self.ITEM_SEQ, self.ITEM_SEQ_LEN))
         times = interaction[self.TIME_SEQ].double() if self.TIME_SEQ in interaction else None
-        return self.forward(user, items, self._last_position(interaction), times, self._now(interaction))
+        now = self._now(interaction)
+        order = length.argsort()  # [B]
+        parts = []
+        for rows in order.split(ENCODED_AT_ONCE):
+            width = int(length[rows].max()) if len(rows) else 1
+            of_rows, where = self._at_the_end(items[rows, :width], length[rows])
+            of_time = None if times is None else times[rows, : of_rows.shape[1]]
+            parts.append(self.forward(user[rows], of_rows, where, of_time, None if now is None else now[rows]))
+        return _joined(parts, order.argsort())
 
     def predict(self, interaction: Any) -> Tensor:
         """Score of each row's item, ``[B]``, as :meth:`full_sort_predict` gives it.
@@ -374,6 +390,22 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         queries, log_weight = self._queries(found)
         scores = all_logits(queries, self.item_embedding.weight, found.offsets, found.background)  # [K, B, I]
         return _mixed(scores, log_weight)
+
+
+def _joined(parts: list[Interests], order: Tensor) -> Interests:
+    """Interests of several groups of rows in one, taken in this order ``[N]``."""
+    one = parts[0]
+    vectors: Any = [torch.cat(tensors)[order] for tensors in zip(*(part[:6] for part in parts), strict=True)]
+    offsets, background = None, None
+    if one.offsets is not None:
+        found = [part.offsets for part in parts if part.offsets is not None]
+        width = max(part.item.shape[1] for part in found)
+        padded = [[F.pad(tensor, (0, width - tensor.shape[1])) for tensor in part] for part in found]
+        offsets = Offsets(*(torch.cat(tensors)[order] for tensors in zip(*padded, strict=True)))
+    if one.background is not None:
+        moments = [part.background[1:] for part in parts if part.background is not None]
+        background = Background(one.background.features, *(torch.cat(t)[order] for t in zip(*moments, strict=True)))
+    return Interests._make([*vectors, offsets, background])
 
 
 def _mixed(scores: Tensor, log_weight: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 # What is added to a count before its logarithm is taken.
 PRIOR = 0.1
 MEMORY = 256 << 20  # bytes of features
+KEPT = ("ends", "period", "item", "count")
 
 
 def moments(times: NDArray[np.float64], number: int) -> NDArray[np.float64]:
@@ -21,34 +23,49 @@ def moments(times: NDArray[np.float64], number: int) -> NDArray[np.float64]:
     return np.unique(np.quantile(times, np.linspace(0, 1, number + 1)[1:], method="lower"))
 
 
+def occurrences(
+    times: NDArray[np.float64], items: NDArray[np.int64], item_num: int, ends: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """How often each item was had in each period, in order of the periods: ``(period, item, count)``, ``[C]`` each.
+
+    Args:
+        times, items: ``[T]`` of the interactions, in any order.
+        item_num: above every item.
+        ends: ``[G]``, when each period ends; an interaction at an end belongs to that period.
+    """
+    pair = np.searchsorted(ends, times, side="left") * item_num + items  # [T]
+    pair, count = np.unique(pair, return_counts=True)  # [C] each
+    return pair // item_num, pair % item_num, count
+
+
 def recent_counts(
-    times: NDArray[np.float64],
-    items: NDArray[np.int64],
+    period: NDArray[np.int64],
+    item: NDArray[np.int64],
+    count: NDArray[np.int64],
     item_num: int,
-    ends: NDArray[np.float64],
+    periods: int,
     half_lives: Sequence[float],
 ) -> NDArray[np.float32]:
     """How often each item was had before each period, an interaction counting half after each half-life.
 
     Args:
-        times, items: ``[T]`` of the interactions, in any order.
+        period, item, count: ``[C]``, in order of the periods: how often an item was had in a period.
         item_num: ``I``.
-        ends: ``[G]``, when each period ends; an interaction at an end belongs to that period.
-        half_lives: in periods.
+        periods: ``G``.
+        half_lives: ``F`` of them, in periods.
 
     Returns:
         ``[F, G + 1, I]``; what happens in a period counts from the next one on, so nothing is known before it
         happens.  The last one is the time after the log.
     """
-    period = np.searchsorted(ends, times, side="left")  # [T]
-    counts = np.zeros((len(half_lives), len(ends) + 1, item_num), dtype=np.float32)
-    order = np.argsort(period, kind="stable")
-    begin = np.searchsorted(period[order], np.arange(len(ends) + 1))
+    counts = np.zeros((len(half_lives), periods + 1, item_num), dtype=np.float32)
+    begin = np.searchsorted(period, np.arange(periods + 1))
     totals = np.zeros((len(half_lives), item_num))
     decay = np.exp2(-1 / np.asarray(half_lives, dtype=np.float64))[:, None]  # [F, 1]
-    for g in range(len(ends)):
-        within = np.bincount(items[order[begin[g] : begin[g + 1]]], minlength=item_num)
-        totals = totals * decay + within
+    for g in range(periods):
+        within = slice(begin[g], begin[g + 1])
+        totals *= decay
+        totals[:, item[within]] += count[within]
         counts[:, g + 1] = totals
     return counts
 
@@ -73,6 +90,9 @@ class Trend(nn.Module):
     """
 
     ends: Tensor
+    period: Tensor
+    item: Tensor
+    count: Tensor
     features: Tensor
 
     def __init__(
@@ -87,17 +107,33 @@ class Trend(nn.Module):
         super().__init__()
         if periods < 1 or not half_lives or min(half_lives) <= 0:
             raise ValueError(f"trend needs a period and positive half-lives, not {periods} and {list(half_lives)}")
-        periods = max(1, min(periods, MEMORY // (4 * item_num * len(half_lives))))
-        ends = moments(times, periods)
-        counts = recent_counts(times, items, item_num, ends, [len(ends) * part for part in half_lives])
-        mean = counts[:, :, 1:].mean(2, keepdims=True)
-        features = np.log((counts + PRIOR) / (mean + PRIOR))
-        self.register_buffer("ends", torch.from_numpy(ends), persistent=False)
-        self.register_buffer("features", torch.from_numpy(features), persistent=False)
-        self._coarse: Tensor | None = None
+        self.item_num, self.half_lives = item_num, list(half_lives)
+        ends = moments(times, max(1, min(periods, MEMORY // (4 * item_num * len(half_lives)))))
+        # The features take much more memory than what they come from, which is kept with the weights.
+        self.register_buffer("ends", torch.from_numpy(ends))
+        for name, values in zip(KEPT[1:], occurrences(times, items, item_num, ends), strict=True):
+            self.register_buffer(name, torch.from_numpy(values.astype(np.int32)))
         self.weight = nn.Linear(state_size, len(half_lives))
         nn.init.zeros_(self.weight.weight)
         nn.init.constant_(self.weight.bias, 1 / len(half_lives))
+        self._make_features()
+
+    def _make_features(self) -> None:
+        period, item, count = (getattr(self, name).cpu().numpy().astype(np.int64) for name in KEPT[1:])
+        number = len(self.ends)
+        lives = [number * part for part in self.half_lives]
+        counts = recent_counts(period, item, count, self.item_num, number, lives)
+        mean = counts[:, :, 1:].mean(2, keepdims=True)
+        features = torch.from_numpy(np.log((counts + PRIOR) / (mean + PRIOR)))
+        self.register_buffer("features", features.to(self.weight.weight), persistent=False)
+        self._coarse: Tensor | None = None
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
+        for name in KEPT:
+            if prefix + name in state_dict:  # of another size, where the model was made without data
+                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=self.ends.device))
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        self._make_features()
 
     def features_in(self, dtype: torch.dtype) -> Tensor:
         """The features ``[F, G, I]`` in coarser numbers, which are made once."""

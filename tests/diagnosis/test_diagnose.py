@@ -35,7 +35,8 @@ SMALL = {
     "contrastive_recent_k": 4,  # there are histories of 4 and of 5 items
 }
 OF_MODEL: dict[str, dict[str, Any]] = {
-    "CLIA": {"hidden_size": 8, "dropout_prob": 0.1},
+    # Without what stands beside the interests, which does see the order.
+    "CLIA": {"hidden_size": 8, "dropout_prob": 0.1, "repeats": False, "trend": False},
     "CLSR": {"category_embedding_size": 0, "train_batch_size": 16, "learning_rate": 0.1, "epochs": 3},
 }
 

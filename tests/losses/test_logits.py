@@ -126,19 +126,16 @@ def test_all_logits_equal_a_loop(parts: int, with_offsets: bool, with_background
                 assert got[k, n, i].item() == pytest.approx(want, abs=1e-12)
 
 
-def test_all_logits_leave_their_inputs_alone_and_have_gradients() -> None:
+def test_all_logits_leave_their_inputs_alone_and_have_no_gradient() -> None:
     queries = torch.randn((2, ROWS, DIM), generator=generator(7), dtype=DOUBLE)
     items = torch.randn((ITEMS, DIM), generator=generator(8), dtype=DOUBLE)
     offsets, background = made_offsets(), made_background()
     before = [t.clone() for t in (queries, items, *offsets, *background)]
-    leaves = [t.requires_grad_() for t in (queries, items, offsets.value, background.weight)]
-    loss = all_logits(queries, items, offsets, background)[..., 1:].square().sum()
+    for tensor in (queries, items, offsets.value, background.weight):
+        tensor.requires_grad_()
+    assert not all_logits(queries, items, offsets, background).requires_grad
     after = (queries, items, *offsets, *background)
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
-    gradients = torch.autograd.grad(loss, leaves)
-    assert all(gradient.isfinite().all() for gradient in gradients)
-    assert (gradients[2][offsets.item == 0] == 0).all()
-    assert (gradients[2][offsets.item > 0] != 0).all()
 
 
 # ----- the numbers

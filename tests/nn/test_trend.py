@@ -10,7 +10,7 @@ import torch
 
 from recbole_clia.nn import Trend
 from recbole_clia.nn import trend as module
-from recbole_clia.nn.trend import PRIOR, moments, recent_counts
+from recbole_clia.nn.trend import PRIOR, moments, occurrences, recent_counts
 
 HALF_LIVES = [0.5, 2.0, 7.0]
 ITEMS = 6
@@ -20,6 +20,10 @@ def made_log(seed: int = 0, number: int = 60, span: int = 40) -> tuple[np.ndarra
     """Many interactions share a time."""
     rng = np.random.default_rng(seed)
     return rng.integers(0, span, number).astype(np.float64), rng.integers(1, ITEMS, number)
+
+
+def recent(times: Any, items: Any, ends: Any, half_lives: list[float]) -> np.ndarray:
+    return recent_counts(*occurrences(times, items, ITEMS, ends), ITEMS, len(ends), half_lives)
 
 
 def period_of(time: float, ends: Any) -> int:
@@ -82,7 +86,7 @@ def test_times_of_today_are_kept_to_the_second() -> None:
 def test_counts_equal_a_loop(seed: int, periods: int) -> None:
     times, items = made_log(seed)
     ends = moments(times, periods)
-    got = recent_counts(times, items, ITEMS, ends, HALF_LIVES)
+    got = recent(times, items, ends, HALF_LIVES)
     assert got.dtype == np.float32
     assert got.shape == (3, len(ends) + 1, ITEMS)
     np.testing.assert_allclose(got, counts_by_loop(times, items, ends, HALF_LIVES), rtol=1e-6, atol=0)
@@ -90,7 +94,7 @@ def test_counts_equal_a_loop(seed: int, periods: int) -> None:
 
 
 def test_one_interaction_halves_after_each_half_life() -> None:
-    got = recent_counts(np.array([1.0]), np.array([2]), ITEMS, np.array([0.0, 1.0, 2.0, 3.0, 4.0]), [1.0, 2.0])
+    got = recent(np.array([1.0]), np.array([2]), np.array([0.0, 1.0, 2.0, 3.0, 4.0]), [1.0, 2.0])
     assert got[0, :, 2].tolist() == [0, 0, 1, 0.5, 0.25, 0.125]
     assert got[1, [2, 4], 2].tolist() == [1, 0.5]
     assert (np.delete(got, 2, axis=2) == 0).all()
@@ -98,7 +102,7 @@ def test_one_interaction_halves_after_each_half_life() -> None:
 
 def test_an_interaction_at_an_end_belongs_to_the_period_that_ends() -> None:
     ends = np.array([10.0, 20.0])
-    at, after = (recent_counts(np.array([t]), np.array([1]), ITEMS, ends, [1.0])[0, :, 1] for t in (10.0, 10.5))
+    at, after = (recent(np.array([t]), np.array([1]), ends, [1.0])[0, :, 1] for t in (10.0, 10.5))
     assert at.tolist() == [0, 1, 0.5]
     assert after.tolist() == [0, 0, 1]
 
@@ -108,14 +112,14 @@ def test_nothing_counts_before_it_happens(seed: int) -> None:
     """What happens in a period or later changes no feature of that period or of one before it."""
     times, items = made_log(seed)
     ends = moments(times, 9)
-    before = recent_counts(times, items, ITEMS, ends, HALF_LIVES)
+    before = recent(times, items, ends, HALF_LIVES)
     period = np.array([period_of(t, ends) for t in times])
     rng = np.random.default_rng(1)
     for g in range(len(ends)):
         late = period >= g
         other = np.where(late, rng.integers(1, ITEMS, len(items)), items)
-        changed = recent_counts(times, other, ITEMS, ends, HALF_LIVES)
-        dropped = recent_counts(times[~late], items[~late], ITEMS, ends, HALF_LIVES)
+        changed = recent(times, other, ends, HALF_LIVES)
+        dropped = recent(times[~late], items[~late], ends, HALF_LIVES)
         assert np.array_equal(changed[:, : g + 1], before[:, : g + 1])
         assert np.array_equal(dropped[:, : g + 1], before[:, : g + 1])
         assert (dropped[:, g + 1].sum(1) < before[:, g + 1].sum(1)).all()
@@ -126,13 +130,13 @@ def test_the_order_of_the_interactions_is_irrelevant() -> None:
     order = np.random.default_rng(1).permutation(len(times))
     ends = moments(times, 9)
     assert np.array_equal(ends, moments(times[order], 9))
-    one, other = (recent_counts(times[o], items[o], ITEMS, ends, HALF_LIVES) for o in (np.arange(len(times)), order))
+    one, other = (recent(times[o], items[o], ends, HALF_LIVES) for o in (np.arange(len(times)), order))
     assert np.array_equal(one, other)
 
 
 def test_an_empty_log_counts_nothing() -> None:
     none = np.zeros(0)
-    assert (recent_counts(none, none.astype(np.int64), ITEMS, np.zeros(1), [1.0]) == 0).all()
+    assert (recent(none, none.astype(np.int64), np.zeros(1), [1.0]) == 0).all()
     trend = Trend(2, none, none.astype(np.int64), ITEMS, 8, [0.1])
     assert (trend.features == 0).all()
     period, weight = trend(torch.zeros(3, 2), torch.tensor([-1.0, 0.0, 1e9]).double())
@@ -209,14 +213,27 @@ def test_features_in_other_numbers_are_made_once() -> None:
     assert trend.features_in(torch.float64).dtype == torch.float64
     double = trend.double()
     assert double.features_in(torch.float64) is double.features
-    assert set(double.state_dict()) == {"weight.weight", "weight.bias"}
+    assert "features" not in double.state_dict()
 
 
 def test_features_are_no_weights() -> None:
     times, items = made_log()
     trend = Trend(4, times, items, ITEMS, 12, [0.1])
-    assert set(trend.state_dict()) == {"weight.weight", "weight.bias"}
+    assert set(dict(trend.named_parameters())) == {"weight.weight", "weight.bias"}
     assert not trend.features.requires_grad
+
+
+def test_what_is_kept_gives_the_features_again_without_the_data() -> None:
+    times, items = made_log()
+    trend = Trend(4, times, items, ITEMS, 12, [0.1, 0.3])
+    kept = trend.state_dict()
+    assert "features" not in kept
+    assert int(kept["count"].sum()) == len(times)
+    empty = Trend(4, np.zeros(0), np.zeros(0, dtype=np.int64), ITEMS, 12, [0.1, 0.3])
+    assert not torch.equal(empty.ends, trend.ends)
+    empty.load_state_dict(kept)
+    assert torch.equal(empty.features, trend.features)
+    assert torch.equal(empty.ends, trend.ends)
 
 
 @pytest.mark.parametrize(("periods", "half_lives"), [(0, [0.1]), (-1, [0.1]), (3, []), (3, [0.1, 0.0]), (3, [-1.0])])
