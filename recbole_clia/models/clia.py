@@ -123,8 +123,12 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
             self.item_embedding.weight[0].zero_()
         self.input_norm = nn.LayerNorm(dim)
         self.dropout = BitDropout(config["dropout_prob"])
-        self.long_term = LongTermEncoder(dim, self.n_users if config["user_query"] else 0)
-        self.short_term = ShortTermEncoder(dim, config["hidden_size"], config["short_term_encoder"])
+        self.long_term = LongTermEncoder(
+            dim, self.n_users if config["user_query"] else 0, config["long_term_attention"]
+        )
+        self.short_term = ShortTermEncoder(
+            dim, config["hidden_size"], config["short_term_encoder"], config["short_term_attention"]
+        )
         state_size = self.short_term.output_size
         self.gap = self.since = None
         if config["time_gaps"]:

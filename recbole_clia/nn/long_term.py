@@ -8,6 +8,7 @@ from torch import Tensor, nn
 # Logits are bounded so that the weights of all prefixes can share one scale: e^(2 * 5) is far
 # from overflow, and leaves any item 22,000 times the weight of any other.
 LOGIT_BOUND = 5.0
+ATTENTION = ("learnt", "mean")
 
 
 class LongTermEncoder(nn.Module):
@@ -25,10 +26,19 @@ class LongTermEncoder(nn.Module):
     Args:
         dim: size ``D`` of the item embeddings.
         n_users: rows of the table of user queries, row 0 being the unknown user; 0 for none.
+        attention: ``"mean"`` gives every item the same weight, and leaves the queries out.
+
+    Raises:
+        ValueError: for another ``attention``.
     """
 
-    def __init__(self, dim: int, n_users: int) -> None:
+    def __init__(self, dim: int, n_users: int, attention: str = "learnt") -> None:
         super().__init__()
+        if attention not in ATTENTION:
+            raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, not {attention!r}")
+        self.learnt = attention == "learnt"
+        if not self.learnt:
+            return
         self.key = nn.Linear(dim, dim)
         self.shared_query = nn.Parameter(torch.empty(dim))
         nn.init.normal_(self.shared_query, std=dim**-0.5)
@@ -50,6 +60,8 @@ class LongTermEncoder(nn.Module):
 
     def weights(self, items: Tensor, user: Tensor) -> Tensor:
         """``exp(a_j)`` of each item, ``[B, L]``, whichever prefix it is in."""
+        if not self.learnt:
+            return items.new_ones(items.shape[:2])
         query = self.shared_query.expand(user.shape[0], -1)  # [B, D]
         if self.user_query is not None:
             query = query + self.user_query(user)  # [B, D]

@@ -92,7 +92,7 @@ def test_doctor_ends_non_zero_on_a_fault(
         (["--contrastive_loss=cosine"], "contrastive_loss must be one of bpr, triplet, infonce"),
         (["--temperature=0"], "temperature must be in (0, inf), not 0"),
         (["--fixed_alpha=2"], "fixed_alpha must be in [0, 1], not 2"),
-        (["--packed_stride=51"], "packed_stride"),
+        (["--packed_stride=201"], "packed_stride"),
         (["--topk=[0]"], "topk"),
         (["--metrics=['Accuracy']"], "Accuracy"),
         (["--config_files=nowhere.yaml"], "nowhere.yaml: No such file"),

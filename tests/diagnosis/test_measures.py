@@ -66,7 +66,8 @@ def test_the_models_measure_their_own_interests(made: dict[str, Any], model: str
         mask = torch.arange(items.shape[1]) < length.unsqueeze(1)
         p_long, p_short = long_term_proxy(embed(items), mask), short_term_proxy(embed(items), mask, net.recent_k)
         if model == "CLIA":
-            interests = net(rows["user_id"], items, net._last_position(rows))
+            when = rows["timestamp_list"].double(), rows["timestamp"].double()
+            interests = net(rows["user_id"], items, net._last_position(rows), *when)
             long, short = interests.long_interest, interests.short_interest
         else:
             history = net._history(rows)

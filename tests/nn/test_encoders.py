@@ -148,3 +148,21 @@ def test_a_fixed_weight_is_the_weight(alpha: float) -> None:
 def test_fusion_refuses_a_weight_outside_0_and_1(alpha: float) -> None:
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         InterestFusion(D, H, alpha)
+
+
+def test_attention_that_is_a_mean_is_the_mean_of_each_prefix() -> None:
+    items = torch.randn(3, 7, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    user, length = torch.tensor([1, 2, 0]), torch.tensor([7, 3, 1])
+    long = LongTermEncoder(4, 3, "mean")
+    assert not list(long.parameters())
+    _, recalled = ShortTermEncoder(4, 5, attention="mean").double()(items)
+    for t in range(7):
+        want = sum(items[:, j] for j in range(t + 1)) / (t + 1)
+        torch.testing.assert_close(long(items, user)[:, t], want, rtol=0, atol=1e-12)
+        torch.testing.assert_close(recalled[:, t], want, rtol=0, atol=1e-12)
+    weights = ShortTermEncoder(4, 5, attention="mean").double().weights(items, length)
+    for row, number in zip(weights, length.tolist(), strict=True):
+        assert row.tolist() == [1 / number] * number + [0] * (7 - number)
+    for encoder in (lambda: LongTermEncoder(4, 3, "sum"), lambda: ShortTermEncoder(4, 5, attention="sum")):
+        with pytest.raises(ValueError, match="attention must be one of learnt, mean, not 'sum'"):
+            encoder()
