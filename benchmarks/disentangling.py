@@ -3,7 +3,7 @@
     python benchmarks/disentangling.py [--seeds 2020 ... 2024] [--users 2000] [--out bench] [--cases ...]
 
 Makes a log with ``recbole-clia synth`` (each interaction is labelled by what drove it: the user's stable taste, or the
-intent of the session), trains CLIA on it to the early stop, and reports on the held-out test items: the area under the
+intent of the session), trains CLIA on it to the early stop, its interests alone and with what stands beside them, and reports on the held-out test items: the area under the
 ROC curve of alpha against the label, and NDCG@10 of the fusion and of each branch alone, on taste-driven and on
 intent-driven targets.  Each finished run is kept, and not run again.
 """
@@ -24,11 +24,16 @@ from recbole_clia import run
 from recbole_clia.cli.main import main as recbole_clia
 from recbole_clia.diagnosis.report import diagnose
 
+MIXTURE, VECTOR = {"fusion": "mixture"}, {"fusion": "vector"}
+NO_CONTRAST = {"contrastive_loss_weight": 0.0}
+ALONE: dict[str, Any] = {"repeats": False, "trend": False, "time_gaps": False, "MAX_ITEM_LIST_LENGTH": 50}
 CASES: dict[str, dict[str, Any]] = {
-    "mixture, contrast bpr": {},
-    "mixture, no contrast": {"contrastive_loss_weight": 0.0},
-    "vector, contrast bpr": {"fusion": "vector"},
-    "vector, no contrast": {"fusion": "vector", "contrastive_loss_weight": 0.0},
+    "mixture, contrast bpr": {**MIXTURE, **ALONE},
+    "mixture, no contrast": {**MIXTURE, **ALONE, **NO_CONTRAST},
+    "vector, contrast bpr": {**VECTOR, **ALONE},
+    "vector, no contrast": {**VECTOR, **ALONE, **NO_CONTRAST},
+    "mixture, with repeats, trend and gaps": MIXTURE,
+    "vector, with repeats, trend and gaps": VECTOR,
 }
 FIGURES = ("AUC of alpha", "fusion", "fusion, taste", "fusion, intent", "long, taste", "long, intent")
 FIGURES += ("short, taste", "short, intent")

@@ -2,7 +2,8 @@
 
     python benchmarks/strategies.py --dataset ml-100k --seconds 40 [--seeds 2020 2021] [--data_path FOLDER]
 
-Every row of the table is CLIA at its defaults but for the settings named, trained on one thread until its epochs have
+Every row of the table is CLIA with the mixture of its interests alone (no repeats, trend or time gaps, histories of 50
+items, dropout 0.6) but for the settings named, trained on one thread until its epochs have
 taken the same number of seconds of the processor's time, evaluation not counted.  The state evaluated is the best one
 on validation, which is looked at after every ``--eval_step`` epochs and after the last.  Each finished run is kept, and
 not run again.
@@ -23,6 +24,15 @@ from tqdm import tqdm
 from recbole_clia import run
 from recbole_clia.running import trainer
 
+INTERESTS_ALONE: dict[str, Any] = {
+    "fusion": "mixture",
+    "repeats": False,
+    "trend": False,
+    "time_gaps": False,
+    "MAX_ITEM_LIST_LENGTH": 50,
+    "softmax_dtype": "float32",
+    "dropout_prob": 0.6,
+}
 SSM: dict[str, Any] = {"loss_type": "SSM"}
 BPR: dict[str, Any] = {"loss_type": "BPR"}
 CASES: dict[str, dict[str, Any]] = {
@@ -75,7 +85,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--eval_step", type=int, default=1)
     parser.add_argument("--seeds", type=int, nargs="+", default=[2020, 2021])
-    parser.add_argument("--dropout", type=float, help="in place of the default")
+    parser.add_argument("--dropout", type=float, help="in place of 0.6")
     parser.add_argument("--out", type=Path, default=Path("bench"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -84,6 +94,7 @@ def main() -> None:
     kept = arguments.out / f"strategies-{arguments.dataset}.json"
     runs: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
     common = {
+        **INTERESTS_ALONE,
         "data_path": arguments.data_path,
         "valid_metric": "NDCG@10",
         "state": "ERROR",
