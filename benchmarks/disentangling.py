@@ -3,9 +3,9 @@
     python benchmarks/disentangling.py [--seeds 2020 ... 2024] [--users 2000] [--out bench] [--cases ...]
 
 Makes a log with ``recbole-clia synth`` (each interaction is labelled by what drove it: the user's stable taste, or the
-intent of the session), trains CLIA on it to the early stop, its interests alone and with what stands beside them, and reports on the held-out test items: the area under the
-ROC curve of alpha against the label, and NDCG@10 of the fusion and of each branch alone, on taste-driven and on
-intent-driven targets.  Each finished run is kept, and not run again.
+intent of the session), trains CLIA on it to the early stop, its interests alone and with what stands beside them, and
+reports on the held-out test items: the area under the ROC curve of alpha against the label, and NDCG@10 of the fusion
+and of each branch alone, on taste-driven and on intent-driven targets.  Each finished run is kept, and not run again.
 """
 
 from __future__ import annotations
