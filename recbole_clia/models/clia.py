@@ -232,7 +232,7 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
             target = interaction[self.POS_ITEM_ID]  # [N]
             now = self._now(interaction)  # [N]
         user_id, items = interaction[self.USER_ID], interaction[self.ITEM_SEQ]
-        interests = self.forward(user_id, items, where, interaction[self.TIME_SEQ].double(), now)
+        interests = self.forward(user_id, items, where, self._times(interaction), now)
         length = torch.arange(1, where.shape[1] + 1, device=where.device).expand_as(where)[where]  # [N]
         contrast = self.contrastive_loss(*interests[1:5], mask=length > self.length_threshold)
         user = interaction[self.USER_ID].unsqueeze(1).expand_as(where)[where]  # [N]
@@ -325,6 +325,10 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         """``inputs [B, L, D]`` with the time since the interaction before in them, from ``times [B, L]`` in seconds."""
         return inputs if self.gap is None else inputs + self.gap(times.diff(dim=1, prepend=times[:, :1]))
 
+    def _times(self, interaction: Any) -> Tensor | None:
+        """When each interaction of a history was, ``[B, L]``, where the rows say it."""
+        return interaction[self.TIME_SEQ].double() if self.TIME_SEQ in interaction else None
+
     def _now(self, interaction: Any) -> Tensor | None:
         """When the next item of each row is asked for, ``[B]``, where the rows say it."""
         return interaction[self.TIME].double() if self.TIME in interaction else None
@@ -332,8 +336,7 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
     def _at_the_rows(self, interaction: Any) -> Interests:
         """The interests at the end of each row; rows of similar length are encoded together, with little padding."""
         user, items, length = (interaction[name] for name in (self.USER_ID, self.ITEM_SEQ, self.ITEM_SEQ_LEN))
-        times = interaction[self.TIME_SEQ].double() if self.TIME_SEQ in interaction else None
-        now = self._now(interaction)
+        times, now = self._times(interaction), self._now(interaction)
         order = length.argsort()  # [B]
         parts = []
         for rows in order.split(ENCODED_AT_ONCE):
@@ -379,7 +382,8 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         found = self._at_the_rows(interaction)
         user = user.where(user < self.n_users, torch.zeros_like(user))
         inputs = self.input_norm(self.item_embedding(items))  # [B, L, D]
-        timed = self._timed(inputs, interaction[self.TIME_SEQ].double() * self.seconds)
+        times = self._times(interaction)
+        timed = inputs if times is None else self._timed(inputs, times * self.seconds)
         return measure(
             found.alpha.squeeze(-1),
             (found.long_interest, found.short_interest),
