@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def main() -> None:
     kept = sorted(file for folder in folders for file in folder.glob("runs/*/model.pth"))
     if not kept:
         raise UsageError(f"{folders[0]}/runs: no model is kept there; compare with --keep_models")
+    logging.disable(logging.INFO)
     found: dict[tuple[str, str], list[tuple[float, float, float]]] = defaultdict(list)
     for file in tqdm(kept, disable=None):
         record = json.loads((file.parent / "run.json").read_text(encoding="utf-8"))
