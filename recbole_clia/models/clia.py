@@ -72,14 +72,14 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
     """Contrastive learning of long- and short-term interests.
 
     The interests at position ``t`` are a function of the first ``t`` items only, and meet an item in an inner product.
-    Hence one pass over a history trains all its prefixes, and ranking the catalogue is one matrix product for each
-    interest.  The probability of the next item is a mixture over what drives it::
+    Hence one pass over a history trains all its prefixes, and ranking the catalogue is one matrix product.  The
+    probability of the next item is ``softmax_i(<alpha long + (1 - alpha) short, i>)`` (Zheng et al., WWW 2022, equation
+    14), or with ``fusion: mixture`` a mixture over what drives it::
 
         p(i) = alpha softmax_i(<long, i>) + (1 - alpha) softmax_i(<short, i>)
 
     so that alpha is the probability that the long-term interest does, and each interest learns from the targets that it
-    explains.  With ``fusion: vector`` it is ``softmax_i(<alpha long + (1 - alpha) short, i>)`` (Zheng et al., WWW 2022,
-    equation 14).
+    explains.
 
     Beside the inner product stands what does not depend on taste: whether the user has had the item, and how long ago
     (:class:`RepeatOffsets`), and how popular it has lately been at the time of the request (:class:`Trend`).  So the
