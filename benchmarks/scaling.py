@@ -199,18 +199,6 @@ def prepare_here(task: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def memory_mib(device: Any) -> float:
-    """Largest resident memory of this process so far, or on a GPU the largest allocation there.
-
-    Linux gives a process its parent's largest size in ``getrusage``, and its own one in ``/proc``.
-    """
-    status = Path("/proc/self/status")
-    if device.type == "cuda" or not status.is_file():
-        return peak_mib(device)
-    lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-    return int(lines["VmHWM"].split()[0]) / 1024 if "VmHWM" in lines else peak_mib(device)
-
-
 def measure_here(task: Mapping[str, Any]) -> dict[str, Any]:
     """Train some batches in this process, and say what they took."""
     config = config_of(task)
@@ -224,7 +212,7 @@ def measure_here(task: Mapping[str, Any]) -> dict[str, Any]:
             torch.cuda.synchronize()
         return perf_counter()
 
-    base = memory_mib(device)
+    base = peak_mib(device)
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     interactions, items = dataset.inter_num, dataset.item_num - 1  # one is padding
@@ -235,7 +223,7 @@ def measure_here(task: Mapping[str, Any]) -> dict[str, Any]:
     timed = Clocked(train, task["batches"], task["seconds"], now)
     trainer._train_epoch(timed, 1)
     of = len(train)
-    peak = memory_mib(device)
+    peak = peak_mib(device)
     return {
         "interactions": interactions,
         "items": items,

@@ -141,11 +141,19 @@ class _First:
 
 
 def peak_mib(device: Any) -> float:
-    """Largest resident memory of this process so far, or on a GPU the largest allocation there."""
+    """Largest resident memory of this process so far, or on a GPU the largest allocation there.
+
+    Linux gives a process its parent's largest size in ``getrusage``, and its own one in ``/proc``.
+    """
     import torch
 
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated() / 2**20)
+    status = Path("/proc/self/status")
+    if status.is_file():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        if "VmHWM" in lines:
+            return int(lines["VmHWM"].split()[0]) / 1024
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kib / 1024 if sys.platform != "darwin" else kib / 2**20
 

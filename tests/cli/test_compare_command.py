@@ -52,6 +52,17 @@ def test_a_comparison_and_the_same_again(
     assert [Path("compare", name).read_text() for name in FILES] == texts
 
 
+def failing(train: Any, model: str, error: Exception) -> Any:
+    """``train``, which fails for one model."""
+
+    def run(name: str, *args: Any, **others: Any) -> Any:
+        if name == model:
+            raise error
+        return train(name, *args, **others)
+
+    return run
+
+
 def test_more_seeds_are_added_to_what_is_there(here: list[str], words: list[str], workplace: Path) -> None:
     assert main([*words, "--out", "board"]) == 0
     here.clear()
@@ -69,13 +80,7 @@ def test_a_failed_run_makes_the_code_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     true_run = recbole_clia.run
-
-    def run(model: str, *args: Any, **others: Any) -> Any:
-        if model == "GRU4Rec":
-            raise RuntimeError("a planted fault")
-        return true_run(model, *args, **others)
-
-    monkeypatch.setattr(recbole_clia, "run", run)
+    monkeypatch.setattr(recbole_clia, "run", failing(true_run, "GRU4Rec", RuntimeError("a planted fault")))
     assert main(words) == 1
     told = capsys.readouterr().out
     assert "GRU4Rec on made, seed 2020: failed: RuntimeError: a planted fault" in told
@@ -209,13 +214,7 @@ def test_a_model_that_cannot_be_tuned_keeps_no_other_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train = studies.run
-
-    def run(model: str, *args: Any, **others: Any) -> Any:
-        if model == "CLIA":
-            raise AttributeError("a planted fault")
-        return train(model, *args, **others)
-
-    monkeypatch.setattr(studies, "run", run)
+    monkeypatch.setattr(studies, "run", failing(train, "CLIA", AttributeError("a planted fault")))
     words = [*words, "--tune", "1", "--embedding_size=8", "--hidden_size=8"]
     assert main(words) == 1
     told = capsys.readouterr().out

@@ -8,7 +8,6 @@ from typing import Any
 
 import optuna
 import pytest
-import sqlalchemy
 
 import recbole_clia.tuning.study as studies
 from recbole_clia.comparison import tuned as tuning
@@ -21,14 +20,7 @@ from recbole_clia.tuning.space import Space, read_space
 MODELS = ["CLIA", "GRU4Rec", "Pop"]
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk() -> Any:
-    def on_connect(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
-
-    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", on_connect)
-    yield
-    sqlalchemy.event.remove(sqlalchemy.engine.Engine, "connect", on_connect)
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 
 @pytest.fixture

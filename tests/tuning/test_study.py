@@ -39,14 +39,7 @@ contrastive_recent_k: [1, 9]   # (int) Last items.
 SMALL = {"embedding_size": 8, "hidden_size": 8, "epochs": 2}
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk() -> Any:
-    def on_connect(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
-
-    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", on_connect)
-    yield
-    sqlalchemy.event.remove(sqlalchemy.engine.Engine, "connect", on_connect)
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 
 @pytest.fixture
