@@ -24,7 +24,6 @@ from tqdm import tqdm
 
 import recbole_clia  # noqa: F401  RecBole takes the plugin's models from here on
 from recbole_clia.comparison.score import ranks, row_metrics
-from recbole_clia.errors import UsageError
 
 METRIC = "NDCG@10"
 
@@ -61,7 +60,7 @@ def main() -> None:
     folders = parser.parse_args().folders
     kept = sorted(file for folder in folders for file in folder.glob("runs/*/model.pth"))
     if not kept:
-        raise UsageError(f"{folders[0]}/runs: no model is kept there; compare with --keep_models")
+        parser.error(f"{folders[0]}/runs: no model is kept there; compare with --keep_models")
     logging.disable(logging.INFO)
     found: dict[tuple[str, str], list[tuple[float, float, float]]] = defaultdict(list)
     for file in tqdm(kept, disable=None):
