@@ -42,7 +42,7 @@ _NOT_SET |= {"resume", "config_files"}
 SHARED = (
     *("user_inter_num_interval", "item_inter_num_interval", "val_interval", "rm_dup_inter"),
     *("filter_inter_by_user_or_item", "duplicate_rows", "time_unit", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"),
-    *("epochs", "eval_step", "stopping_step"),
+    *("epochs", "eval_step", "stopping_step", "train_seconds"),
 )
 # Settings that change no figure of a run, or that the files' fingerprint stands for.
 IDLE = {"data_path", "data_cache", "checkpoint_dir", "show_progress", "state", "gpu_id", "use_gpu", "config_files"}

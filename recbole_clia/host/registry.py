@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..settings.check import PACKED_BASELINES, PACKED_PROPERTIES, check_packed
-from ..settings.properties import PROPERTIES_DIR
+from ..settings.properties import COMMON_PROPERTIES, PROPERTIES_DIR
 
 MODELS = ("CLIA", "CLSR")
 LENGTH = "MAX_ITEM_LIST_LENGTH"
@@ -129,7 +129,7 @@ def _add_property_files(config_class: Any) -> None:
         packed = self.model in PACKED_BASELINES and self.external_config_dict.get("packed") is True
         plugins_own = getattr(self, "plugins_own", False)
         if name == "overall.yaml" and (self.model in MODELS or plugins_own or packed):
-            host_update(self, str(PROPERTIES_DIR / "data.yaml"))
+            host_update(self, str(COMMON_PROPERTIES))
         if name == "overall.yaml" and self.model in PACKED_BASELINES and (plugins_own or packed):
             host_update(self, str(PACKED_PROPERTIES))
         if name == "overall.yaml" and packed:

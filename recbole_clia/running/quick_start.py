@@ -20,6 +20,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from ..errors import Stopped, UsageError
 from ..settings.config import PluginConfig, describe_evaluation
+from .time_limit import limited
 
 
 def run(
@@ -130,7 +131,7 @@ def _run_here(
             get_flops(model, dataset, config["device"], logger, construct_transform(config))
         except (AssertionError, NotImplementedError):
             logger.info("the operations of this model cannot be counted")
-    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    trainer = limited(get_trainer(config["MODEL_TYPE"], config["model"]), config["train_seconds"])(config, model)
     clock = _EpochClock(trainer, callback)
     if resume:
         trainer.resume_checkpoint(resume)

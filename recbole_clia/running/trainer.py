@@ -7,7 +7,6 @@ import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from recbole.trainer import Trainer
 
 from ..diagnosis.measures import summary
 from ..errors import UsageError
+from .time_limit import TimeLimited
 
 # Settings that may differ between a stopped run and the one that resumes it.
 MAY_CHANGE = {"epochs", "stopping_step", "checkpoint_dir", "show_progress", "state", "device", "gpu_id", "use_gpu"}
@@ -42,11 +42,7 @@ class Epoch:
     diagnosis: dict[str, float] = field(default_factory=dict)
 
 
-class _TimeIsUp(Exception):
-    """RecBole's loop can be left no other way."""
-
-
-class CLIATrainer(Trainer):  # type: ignore[misc]
+class CLIATrainer(TimeLimited, Trainer):  # type: ignore[misc]
     """Adds to RecBole's trainer what a run needs to be continued bit for bit.
 
     Besides the best model (``saved_model_file``) it writes ``<name>.last.pth`` after each
@@ -62,7 +58,6 @@ class CLIATrainer(Trainer):  # type: ignore[misc]
         self._train_data: Any = None
         self._loader_state: torch.Tensor | None = None
         self._random_state: dict[str, Any] | None = None
-        self._seconds = self._trained_seconds = 0.0
 
     @property
     def last_file(self) -> str:
@@ -89,19 +84,13 @@ class CLIATrainer(Trainer):  # type: ignore[misc]
         def after_epoch(epoch: int, valid_score: float) -> None:
             found = self._diagnose(diagnosed, epoch) if diagnosed is not None else {}
             loss = float(self.train_loss_dict[epoch])
-            self.history.append(Epoch(epoch, loss, self._seconds, float(valid_score), found))
+            self.history.append(Epoch(epoch, loss, self.epoch_seconds, float(valid_score), found))
             if saved:
                 self._save_checkpoint(epoch, verbose=False, saved_model_file=self.last_file)
             if callback_fn is not None:
                 callback_fn(epoch, valid_score)
-            if self._time_is_up:
-                raise _TimeIsUp
 
-        try:
-            return super().fit(train_data, valid_data, verbose, saved, show_progress, after_epoch)
-        except _TimeIsUp:
-            self.logger.info(f"Training stops after {self.config['train_seconds']} seconds (train_seconds)")
-            return self.best_valid_score, self.best_valid_result
+        return super().fit(train_data, valid_data, verbose, saved, show_progress, after_epoch)
 
     def _diagnosed_rows(self, data: Any) -> Any:
         """Histories spread over the data, of those that the contrast counts where there are any."""
@@ -132,21 +121,10 @@ class CLIATrainer(Trainer):  # type: ignore[misc]
         return found
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
-        began = perf_counter()
         start_epoch = getattr(getattr(self.model, "module", self.model), "start_epoch", None)
         if start_epoch is not None:
             start_epoch(epoch_idx)
-        losses = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
-        self._seconds = perf_counter() - began
-        self._trained_seconds += self._seconds
-        if self._time_is_up:
-            self.eval_step = 1  # the last epoch is validated
-        return losses
-
-    @property
-    def _time_is_up(self) -> bool:
-        most: float | None = self.config["train_seconds"]
-        return most is not None and self._trained_seconds >= most
+        return super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
 
     def _checkpoint_state(self, epoch: int) -> dict[str, Any]:
         fields = getattr(self.model, "size_fields", (self.config["USER_ID_FIELD"], self.config["ITEM_ID_FIELD"]))
@@ -156,7 +134,7 @@ class CLIATrainer(Trainer):  # type: ignore[misc]
             best_valid_result=_plain(self.best_valid_result),
             best_model_file=os.path.basename(self.saved_model_file),
             history=[asdict(epoch) for epoch in self.history],
-            trained_seconds=self._trained_seconds,
+            trained_seconds=self.trained_seconds,
             random_state=_get_random_state(),
             loader_state=None if generator is None else generator.get_state(),
             sizes={field: self._train_data._dataset.num(field) for field in fields},
@@ -182,7 +160,7 @@ class CLIATrainer(Trainer):  # type: ignore[misc]
         self.best_valid_result = checkpoint["best_valid_result"]
         self.saved_model_file = str(Path(resume_file).with_name(checkpoint["best_model_file"]))
         self.history = [Epoch(**epoch) for epoch in checkpoint["history"]]
-        self._trained_seconds = checkpoint["trained_seconds"]
+        self.trained_seconds = checkpoint["trained_seconds"]
         self._loader_state = checkpoint["loader_state"]
         self._random_state = checkpoint["random_state"]
         finished = self.cur_step > self.stopping_step

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from .properties import PROPERTIES_DIR, Allowed, Property, read_properties
+from .properties import COMMON_PROPERTIES, PROPERTIES_DIR, Allowed, Property, read_properties
 
 # RecBole's own files name the types of these, but not their ranges.
 HOST_RANGES = {
@@ -74,7 +74,7 @@ def framework_keys() -> frozenset[str]:
     for path in [
         root / "properties/overall.yaml",
         root / "properties/dataset/sample.yaml",
-        PROPERTIES_DIR / "data.yaml",
+        COMMON_PROPERTIES,
     ]:
         keys |= set(read_properties(path))
     for path in sorted((root / "properties/quick_start_config").glob("*.yaml")):
@@ -135,7 +135,7 @@ def _documented(model: str) -> dict[str, Property]:
         found.update(read_properties(path))
     found.update(read_properties(root / "overall.yaml"))
     found.update(read_properties(root / "dataset/sample.yaml"))
-    found.update(read_properties(PROPERTIES_DIR / "data.yaml"))
+    found.update(read_properties(COMMON_PROPERTIES))
     properties = property_file(model)
     if properties is not None:
         found.update(read_properties(properties))

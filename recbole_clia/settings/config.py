@@ -21,7 +21,7 @@ from .properties import PROPERTIES_DIR, plain_value, plain_yaml, read_properties
 class PluginConfig(Config):  # type: ignore[misc]
     """A ``Config`` that takes only what it is given.
 
-    It differs from RecBole's in seven ways: it reads ``properties/data.yaml`` for every model; it does
+    It differs from RecBole's in seven ways: it reads ``properties/every_model.yaml`` for every model; it does
     not read ``sys.argv``; strings become values as Python literals or YAML, never through ``eval``;
     keys and values are checked; a config file may be the name of one in ``properties/protocol``;
     a model trained with cross-entropy needs no ``train_neg_sample_args: ~``;
@@ -33,7 +33,7 @@ class PluginConfig(Config):  # type: ignore[misc]
             cannot be read.
     """
 
-    plugins_own = True  # for RecBole's own models too, properties/data.yaml is read
+    plugins_own = True  # for RecBole's own models too, properties/every_model.yaml is read
 
     def __init__(
         self,

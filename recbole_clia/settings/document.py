@@ -8,7 +8,7 @@ from __future__ import annotations
 from tabulate import tabulate
 
 from .check import PACKED_BASELINES, PACKED_PROPERTIES
-from .properties import PROPERTIES_DIR, Property, read_properties
+from .properties import COMMON_PROPERTIES, PROPERTIES_DIR, Property, read_properties
 
 HEAD = """# Properties
 
@@ -23,7 +23,7 @@ these; they are documented by RecBole. The settings of a dataset stand in `prope
 def properties_page() -> str:
     """The whole page, as Markdown."""
     parts = [HEAD]
-    titles = {PROPERTIES_DIR / "data.yaml": "Data, for every model that this package runs"}
+    titles = {COMMON_PROPERTIES: "Every model that this package runs"}
     titles.update({path: path.stem for path in sorted((PROPERTIES_DIR / "model").glob("*.yaml"))})
     titles[PACKED_PROPERTIES] = " and ".join(PACKED_BASELINES) + ", beside RecBole's own properties"
     for path in sorted((PROPERTIES_DIR / "protocol").glob("*.yaml")):

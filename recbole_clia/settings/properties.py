@@ -27,6 +27,9 @@ PROPERTIES_DIR = next(
     (d for d in (_PACKAGE / "properties", _PACKAGE.parent / "properties") if d.is_dir()), _PACKAGE / "properties"
 )
 
+# Read for every model that this package runs.
+COMMON_PROPERTIES = PROPERTIES_DIR / "every_model.yaml"
+
 _LINE = re.compile(r"^(?P<key>\w+):(?P<value>[^#]*?)\s*(?:#\s*(?P<comment>.*))?$")
 _COMMENT = re.compile(r"^\((?P<type>[^)]*)\)\s*(?P<meaning>.*)$")
 _RANGE = re.compile(r"\s*Range in (?P<range>[\[(].*[\])])\.?\s*$")

@@ -24,7 +24,7 @@ from optuna.trial import Trial
 
 from ..errors import UsageError
 from ..settings.check import LAUNCH_KEYS, check_keys, check_model, check_values, nearest, protocols
-from ..settings.properties import PROPERTIES_DIR, read_properties, unreadable
+from ..settings.properties import COMMON_PROPERTIES, PROPERTIES_DIR, read_properties, unreadable
 
 KINDS = ("float", "float, log", "int", "int, log", "choice")
 
@@ -213,6 +213,6 @@ def _what_is_measured() -> set[str]:
     from recbole.utils import argument_list
 
     keys = {*argument_list.general_arguments, *argument_list.evaluation_arguments, *argument_list.dataset_arguments}
-    for path in [PROPERTIES_DIR / "data.yaml", *protocols().values()]:
+    for path in [COMMON_PROPERTIES, *protocols().values()]:
         keys |= set(read_properties(path))
     return (keys | LAUNCH_KEYS) - {"MAX_ITEM_LIST_LENGTH"}

@@ -157,7 +157,7 @@ def test_a_dataset_file_of_the_plugin_wins_over_the_model_file(
     (tmp_path / "properties/dataset").mkdir(parents=True)
     (tmp_path / "properties/model").mkdir()
     (tmp_path / "properties/dataset/made.yaml").write_text("triplet_margin: 7.0\nMAX_ITEM_LIST_LENGTH: 3\n")
-    for shipped in ("model/CLIA.yaml", "data.yaml"):
+    for shipped in ("model/CLIA.yaml", "every_model.yaml"):
         (tmp_path / "properties" / shipped).write_text((registry.PROPERTIES_DIR / shipped).read_text())
     monkeypatch.setattr(registry, "PROPERTIES_DIR", tmp_path / "properties")
     del settings["MAX_ITEM_LIST_LENGTH"]

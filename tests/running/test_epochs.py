@@ -54,9 +54,10 @@ def test_measuring_changes_no_result(settings: dict[str, Any], model: str) -> No
     assert other["history"][0]["diagnosis"] == {}
 
 
-def test_the_epoch_in_which_time_is_up_is_the_last_and_is_validated(settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize("model", ["CLIA", "STAMP", "BPR"])
+def test_the_epoch_in_which_time_is_up_is_the_last_and_is_validated(made: dict[str, Any], model: str) -> None:
     limit = {"train_seconds": 1e-6, "epochs": 50, "eval_step": 20}
-    result = run("CLIA", "made", config_dict={**settings, **limit})
+    result = run(model, "made", config_dict={**made, **limit})
     assert (result["epochs"], result["best_epoch"]) == (1, 0)
     assert result["test_result"]["ndcg@10"] >= 0
 
