@@ -40,12 +40,11 @@ from ..nn import (
     causal_proxies,
     seen_items,
 )
-from ..nn.rows import chosen, take_rows
+from ..nn.rows import chosen, similar_lengths, take_rows
 from ..sampling import Anchors, augmented, halves, negative_sampler
 from ..settings.schedule import Schedule
 
 WEIGHTED = ("contrastive_loss", "augmentation", "continuity", "same_target")
-ENCODED_AT_ONCE = 256  # rows, in the order of their lengths
 PREDICTED_AT_ONCE = 512  # histories, of all whose items the scores are made
 SINCE_SIZE = 16  # of the embedding of the time since the last interaction
 
@@ -337,14 +336,14 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         """The interests at the end of each row; rows of similar length are encoded together, with little padding."""
         user, items, length = (interaction[name] for name in (self.USER_ID, self.ITEM_SEQ, self.ITEM_SEQ_LEN))
         times, now = self._times(interaction), self._now(interaction)
-        order = length.argsort()  # [B]
+        groups, back = similar_lengths(length)
         parts = []
-        for rows in order.split(ENCODED_AT_ONCE):
+        for rows in groups:
             width = int(length[rows].max()) if len(rows) else 1
             of_rows, where = self._at_the_end(items[rows, :width], length[rows])
             of_time = None if times is None else times[rows, : of_rows.shape[1]]
             parts.append(self.forward(user[rows], of_rows, where, of_time, None if now is None else now[rows]))
-        return _joined(parts, order.argsort())
+        return _joined(parts, back)
 
     def predict(self, interaction: Any) -> Tensor:
         """Score of each row's item, ``[B]``, as :meth:`full_sort_predict` gives it.

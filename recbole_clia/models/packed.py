@@ -1,14 +1,15 @@
 """RecBole's GRU4Rec and SASRec, trained on all positions of a window in one pass.
 
-The layers, the weights and the evaluation are RecBole's.  Position t of both networks is a function of the first t
-items, and RecBole's rows are left-aligned as windows are, so the vector there is the one that RecBole computes for the
-row of these items.
+The layers, the weights and the scores are RecBole's; rows are ranked with those of similar length.  Position t of both
+networks is a function of the first t items, and RecBole's rows are left-aligned as windows are, so the vector there is
+the one that RecBole computes for the row of these items.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+import torch
 from recbole.model.sequential_recommender.gru4rec import GRU4Rec
 from recbole.model.sequential_recommender.sasrec import SASRec
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from ..data.dataset import TARGETS_SUFFIX
 from ..losses import linear_cross_entropy, logits_dtype
-from ..nn.rows import chosen, take_rows
+from ..nn.rows import chosen, similar_lengths, take_rows
 
 
 class _Packed:
@@ -32,6 +33,19 @@ class _Packed:
         budget = config["softmax_budget_mib"]
         self.softmax_budget = None if budget is None else int(budget * 2**20)
         self.softmax_dtype = config["softmax_dtype"]
+
+    def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+        """The users ``[B, D]`` of RecBole's rows, or those of the trained positions ``[N, D]`` of windows."""
+        this, host = cast(Any, self), cast(Any, super())
+        if self._trained is not None or this.training:
+            return host.forward(item_seq, item_seq_len)
+        groups, back = similar_lengths(item_seq_len)
+        parts = []
+        for rows in groups:
+            length = item_seq_len[rows]
+            width = max(1, int(length.max())) if len(rows) else 1
+            parts.append(host.forward(item_seq[rows, :width], length))
+        return torch.cat(parts)[back]
 
     def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
         """The vectors of the trained positions ``[N, D]`` of ``output [B, L, D]``, or RecBole's one of each row."""

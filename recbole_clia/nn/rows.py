@@ -1,4 +1,4 @@
-"""Take some rows of a tensor, and give their gradient back, at the cost of a copy."""
+"""Take some rows of a tensor, and give their gradient back, at the cost of a copy; rows of similar length together."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+ENCODED_AT_ONCE = 256  # rows, in the order of their lengths
 
 
 class _Rows(torch.autograd.Function):
@@ -64,3 +66,17 @@ def look_up(table: Tensor, index: Tensor) -> Tensor:
     """``table[index]`` of a small table of numbers ``[T]`` and many integers of any shape."""
     found: Tensor = _LookUp.apply(table, index)
     return found
+
+
+def similar_lengths(length: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Rows in groups of similar length, which are encoded with little padding.
+
+    Args:
+        length: ``[B]`` of each row.
+
+    Returns:
+        The rows of each group, ``[256]`` or fewer, one group at least; and the order ``[B]`` that puts what is computed
+        of them, one group after the other, back in place.
+    """
+    order = length.argsort()
+    return order.split(ENCODED_AT_ONCE), order.argsort()

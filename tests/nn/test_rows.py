@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
-from recbole_clia.nn.rows import chosen, take_rows
+from recbole_clia.nn.rows import chosen, similar_lengths, take_rows
 
 
 @pytest.mark.parametrize("shape", [(7,), (4, 5), (2, 3, 4), (0,), (3, 0)])
@@ -23,6 +25,17 @@ def test_equals_indexing_by_the_mask(shape: tuple[int, ...], rate: float) -> Non
     (taken * weight).sum().backward()
     (indexed * weight).sum().backward()
     assert torch.equal(one.grad, other.grad)
+
+
+def test_rows_of_similar_length_are_together_and_are_put_back() -> None:
+    length = torch.randint(1, 50, (700,), generator=torch.Generator().manual_seed(0))
+    groups, back = similar_lengths(length)
+    assert [len(rows) for rows in groups] == [256, 256, 188]
+    assert torch.cat(groups).sort().values.tolist() == list(range(700))
+    assert torch.equal(torch.cat([length[rows] for rows in groups])[back], length)
+    for short, long in pairwise(groups):
+        assert length[short].max() <= length[long].min()
+    assert [len(rows) for rows in similar_lengths(length[:0])[0]] == [0]
 
 
 def test_gradient() -> None:
