@@ -9,7 +9,8 @@ thread (or OMP_NUM_THREADS).  A finished run is recorded at once and never made 
 repeated by the same command.  Variants whose settings come to the same, as a row of the default value does, share runs.
 
 The table holds mean and standard deviation over seeds, the difference to the whole model on the seeds that both have,
-and p of the paired t-test over these seeds.  In the Markdown p is not corrected; the CSV has it corrected by Holm, too.
+p of the paired t-test over these seeds, and the mean weight of the long-term interest on validation.  In the Markdown
+p is not corrected; the CSV has it corrected by Holm, too.
 """
 
 from __future__ import annotations
@@ -153,6 +154,7 @@ class Row:
         is_whole: whether its runs are those of the whole model.
         valid, test: NDCG@10.
         epochs, seconds: of training, without evaluation.
+        alpha: its mean on validation histories after the best epoch.
     """
 
     variant: Variant
@@ -164,6 +166,7 @@ class Row:
     of_test: Versus
     epochs: Summary
     seconds: Summary
+    alpha: Summary
 
 
 Records = Mapping[int, Mapping[str, Any]]  # of a variant, by seed
@@ -205,6 +208,7 @@ def rows_of(records: Mapping[Variant, Records]) -> list[Row]:
             of_test=of_test,
             epochs=Summary.of([float(len(record["curve"])) for record in own.values()]),
             seconds=Summary.of([r["curve"][-1]["train_seconds"] if r["curve"] else None for r in own.values()]),
+            alpha=Summary.of([record.get("diagnosis", {}).get("alpha") for record in own.values()]),
         )
         for (variant, own), of_valid, of_test in zip(done.items(), against["valid"], against["test"], strict=True)
     ]
@@ -222,7 +226,8 @@ def records_of(plan: Mapping[Variant, Sequence[Run]], outcomes: Sequence[Outcome
 
 
 AGAINST = ("to the whole", "p")
-HEADERS = ("CLIA with", "seeds", "valid NDCG@10", *AGAINST, "test NDCG@10", *AGAINST, "epochs", "training s")
+OF_RUNS = ("mean alpha", "epochs", "training s")
+HEADERS = ("CLIA with", "seeds", "valid NDCG@10", *AGAINST, "test NDCG@10", *AGAINST, *OF_RUNS)
 
 
 def _cells(row: Row) -> list[str]:
@@ -231,7 +236,8 @@ def _cells(row: Row) -> list[str]:
     for figure, against in ((row.valid, row.of_valid), (row.test, row.of_test)):
         percent = "-" if math.isnan(against.percent) else f"{against.percent:+.1f} %"
         cells += [spread(figure), percent, probability(against.p)]
-    return [*cells, spread(row.epochs, 0), spread(row.seconds, 0)]
+    alpha = "-" if math.isnan(row.alpha.mean) else spread(row.alpha, 2)
+    return [*cells, alpha, spread(row.epochs, 0), spread(row.seconds, 0)]
 
 
 def markdown(tables: Mapping[str, Sequence[Row]]) -> str:
@@ -262,6 +268,7 @@ def csv_text(tables: Mapping[str, Sequence[Row]]) -> str:
     for part in ("valid", "test"):
         headers += [f"{part} NDCG@10 mean", f"{part} NDCG@10 sd", f"{part} to the whole %", f"{part} p"]
         headers += [f"{part} p (Holm)"]
+    headers += ["alpha mean", "alpha sd"]
     writer.writerow([*headers, "epochs mean", "epochs sd", "training seconds mean", "training seconds sd"])
     for dataset, rows in tables.items():
         for row in rows:
@@ -269,7 +276,7 @@ def csv_text(tables: Mapping[str, Sequence[Row]]) -> str:
             numbers: list[float] = []
             for figure, against in ((row.valid, row.of_valid), (row.test, row.of_test)):
                 numbers += [figure.mean, figure.deviation, against.percent, against.p, against.corrected]
-            for figure in (row.epochs, row.seconds):
+            for figure in (row.alpha, row.epochs, row.seconds):
                 numbers += [figure.mean, figure.deviation]
             texts = ["" if math.isnan(number) else f"{number:.8g}" for number in numbers]
             writer.writerow([dataset, row.variant.group, row.variant.name, settings, row.seeds, *texts])

@@ -91,6 +91,7 @@ def _train(task: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "test_rows": len(rows),
         "test_rows_left_out": left_out,
         "curve": curve,
+        "diagnosis": result["diagnosis"],
         "best_epoch": result["best_epoch"],
         "epochs": result["epochs"],
         "seconds_per_epoch": result["seconds_per_epoch"],

@@ -58,7 +58,8 @@ def run(
     Returns:
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
         ``test_result``, and ``model``, ``dataset``, ``evaluation``, ``best_epoch``, ``epochs``,
-        ``curve`` (epoch, training seconds so far and validation score of each validated epoch),
+        ``curve`` (epoch, training seconds so far and validation score of each validated epoch), ``diagnosis`` (what
+        was measured of the interests after the best epoch; empty for models that have none),
         ``seconds_per_epoch`` (training only), ``seconds``, ``parameters``, ``model_file``, ``log_file``.
 
     Raises:
@@ -162,12 +163,17 @@ def _run_here(
         "best_epoch": clock.best_epoch,
         "epochs": clock.epochs,
         "curve": clock.curve,
+        "diagnosis": _diagnosis(trainer, clock.best_epoch),
         "seconds_per_epoch": clock.seconds_per_epoch,
         "seconds": perf_counter() - began,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "model_file": trainer.saved_model_file if saved else None,
         "log_file": _log_file(logger),
     }
+
+
+def _diagnosis(trainer: Any, epoch: int | None) -> dict[str, float]:
+    return next((one.diagnosis for one in getattr(trainer, "history", ()) if one.epoch == epoch), {})
 
 
 def _load(config: PluginConfig) -> tuple[Any, Any, Any, Any]:

@@ -72,7 +72,8 @@ def test_an_impossible_variant_is_refused_before_anything_runs(settings: dict[st
 
 def record(valid: float, test: float, seconds: float = 3.0) -> dict[str, Any]:
     curve = [{"train_seconds": seconds / 2}, {"train_seconds": seconds}]
-    return {"valid": {"ndcg@10": valid}, "test": {"NDCG@10": test}, "curve": curve}
+    diagnosis = {"alpha": valid}
+    return {"valid": {"ndcg@10": valid}, "test": {"NDCG@10": test}, "curve": curve, "diagnosis": diagnosis}
 
 
 WHOLES = {1: record(0.10, 0.05), 2: record(0.12, 0.06), 3: record(0.14, 0.07)}
@@ -94,6 +95,11 @@ def test_a_variant_is_held_against_the_whole_on_common_seeds() -> None:
     assert (other.seconds.mean, other.seconds.deviation, other.epochs.mean) == (11.0, 2.0, 2.0)
 
 
+def test_a_model_that_is_not_measured_has_no_alpha() -> None:
+    (row,) = ablation.rows_of({WHOLE: {1: {**record(0.1, 0.1), "diagnosis": {}}}})
+    assert ablation.markdown({"made": [row]}).splitlines()[-1].split("|")[-4].strip() == "-"
+
+
 def test_what_is_not_done_is_left_out() -> None:
     assert ablation.rows_of({WHOLE: {}, ONE: {}}) == []
     (row,) = ablation.rows_of({WHOLE: {}, ONE: OTHERS})
@@ -107,7 +113,7 @@ def test_markdown_and_csv_show_the_same_rows() -> None:
     lines = [line for line in ablation.markdown(tables).splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[2][:5] == ["**the whole model**", "3", "0.1200 ± 0.0200", "-", "-"]
-    assert cells[2][5:] == ["0.0600 ± 0.0100", "-", "-", "2 ± 0", "3 ± 0"]
+    assert cells[2][5:] == ["0.0600 ± 0.0100", "-", "-", "0.12 ± 0.02", "2 ± 0", "3 ± 0"]
     assert cells[3][:4] == ["one", "3", "3.0633 ± 5.1413", "-13.6 %"]
     assert cells[4][0] == "the default (the default)"
     assert {len(row) for row in cells} == {len(ablation.HEADERS)}

@@ -56,6 +56,7 @@ def test_a_run_is_recorded_whole(here: list[str], plan: list[Run], workplace: Pa
         assert 0 < seconds[0] < seconds[1]
         assert record["seconds_to_best"] == seconds[record["best_epoch"]]
         assert record["valid"]["ndcg@10"] == max(point["valid_score"] for point in record["curve"])
+        assert ("alpha" in record["diagnosis"]) is (record["model"] == "CLIA")
         assert record["parameters"] > 0
         assert record["peak_mib"] > 0
         assert sorted(path.name for path in folder.iterdir()) == [LOG, ROWS, RECORD]

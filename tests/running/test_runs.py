@@ -13,6 +13,7 @@ from conftest import prepare
 
 from recbole_clia import CLIA, load_model, run
 from recbole_clia.errors import UsageError
+from recbole_clia.running.trainer import read_checkpoint
 
 
 @pytest.fixture
@@ -96,6 +97,9 @@ def test_result_tells_what_a_user_asks(settings: dict[str, Any]) -> None:
     assert 0 <= result["best_epoch"] < result["epochs"] <= 4
     assert result["seconds_per_epoch"] > 0
     assert Path(result["model_file"]).is_file()
+    history = read_checkpoint(result["model_file"].replace(".pth", ".last.pth"))["history"]
+    assert result["diagnosis"] == history[result["best_epoch"]]["diagnosis"]
+    assert 0 < result["diagnosis"]["alpha"] < 1
     assert result["parameters"] == sum(p.numel() for p in load_model(result["model_file"]).parameters())
 
 
