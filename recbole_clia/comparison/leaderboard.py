@@ -62,6 +62,7 @@ class Entry:
         seconds_to_best: training seconds up to the best epoch.
         curves: of each seed, training seconds and validation scores.
         rows: mean NDCG@10 over seeds of each user, with ``user``, ``history``, ``popularity``.
+        rising: runs of which the last of several epochs was the best one.
         tuned: what its settings come from, if they were searched.
     """
 
@@ -78,6 +79,7 @@ class Entry:
     peak_mib: float
     curves: Sequence[tuple[Floats, Floats]] = field(repr=False)
     rows: Mapping[str, Any] = field(repr=False)
+    rising: int
     tuned: Tuned | None = None
 
     @property
@@ -196,6 +198,7 @@ def _entry(model: str, runs: _Runs, over_seeds: Mapping[str, PValue], over_users
         peak_mib=max(float(record["peak_mib"]) for record in records),
         curves=tuple(curves),
         rows={**columns, METRICS[0]: np.array([*runs.gain(seeds).values()])},
+        rising=sum(len(scores) > 1 and int(scores.argmax()) == len(scores) - 1 for _, scores in curves),
         tuned=tuned,
     )
 

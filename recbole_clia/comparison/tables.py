@@ -75,6 +75,11 @@ def notes(board: Board) -> list[str]:
     else:
         told.append("No tests: there is no baseline among the models.")
     told.append("s to best: training seconds up to the best epoch, evaluation not counted.")
+    rising = [f"{entry.rising} of {len(entry.seeds)} runs of {entry.name}" for entry in board.entries if entry.rising]
+    if rising:
+        told.append(
+            f"Still rising: the last epoch was the best one in {', '.join(rising)}; more training may raise them."
+        )
     if board.is_tuned:
         told += _on_tuning(board)
     return told
@@ -196,7 +201,15 @@ def csv_text(boards: Sequence[Board]) -> str:
     columns = ["dataset", "model", "packed", "seeds", "users"]
     columns += [f"{name} {part}" for name in _NUMERIC for part in ("mean", "sd")]
     columns += [f"{metric} {part}" for metric in METRICS for part in ("best baseline", "p (t)", "p (t, Holm)")]
-    columns += ["p (users)", "p (users, Holm)", "parameters", "peak_mib", "trials", "settings_file"]
+    columns += [
+        "p (users)",
+        "p (users, Holm)",
+        "parameters",
+        "peak_mib",
+        "runs best at their end",
+        "trials",
+        "settings_file",
+    ]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
@@ -207,7 +220,7 @@ def csv_text(boards: Sequence[Board]) -> str:
                 row += [_number(summary.mean), _number(summary.deviation)]
             for metric in METRICS:
                 row += [board.baselines.get(metric, ""), *_both(entry.over_seeds[metric])]
-            row += [*_both(entry.over_users), entry.parameters, _number(entry.peak_mib)]
+            row += [*_both(entry.over_users), entry.parameters, _number(entry.peak_mib), entry.rising]
             writer.writerow([*row, *((entry.tuned.trials, entry.tuned.file) if entry.tuned else ("", ""))])
     return stream.getvalue()
 

@@ -152,6 +152,20 @@ def test_one_seed_has_no_tests(tmp_path: Path, models: dict[str, float]) -> None
     assert ">nan<" not in page(found)
 
 
+def test_a_run_that_was_best_at_its_end_is_told(tmp_path: Path) -> None:
+    outcomes = made_outcomes(tmp_path, {"CLIA": 1.0, "SASRec": 2.0, "Pop": 3.0}, [1, 2])
+    for outcome in outcomes:
+        scores = {"CLIA": [0.1, 0.3, 0.2], "SASRec": [0.1, 0.2, 0.3] if outcome.run.seed == 2 else [0.3, 0.2, 0.1]}
+        own = scores.get(outcome.run.model, [0.1])
+        outcome.record["curve"] = [{"epoch": e, "train_seconds": 1.0 + e, "valid_score": s} for e, s in enumerate(own)]
+    (board,) = boards(outcomes, tmp_path)
+    (told,) = [note for note in tables.notes(board) if "rising" in note]
+    assert "1 of 2 runs of SASRec (packed);" in told
+    assert "CLIA" not in told
+    rows = list(csv.DictReader(io.StringIO(tables.csv_text([board]))))
+    assert {row["model"]: row["runs best at their end"] for row in rows} == {"CLIA": "0", "SASRec": "1", "Pop": "0"}
+
+
 def test_nothing_done_is_a_board_without_entries(tmp_path: Path) -> None:
     run = Run("CLIA", "made", 1, {}, {}, "k")
     found = boards([Outcome(run, {"state": "failed", "sentence": "a <b> & c"}, True)], tmp_path)
