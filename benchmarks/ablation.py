@@ -65,6 +65,7 @@ def _variants() -> Iterable[Variant]:
         yield Variant("parts", f"no {key}", {key: False})
     yield Variant("parts", f"no {', '.join(TIME)}", dict.fromkeys(TIME, False))
     yield Variant("parts", "no user_query", {"user_query": False})
+    yield Variant("parts", "no item_norm", {"item_norm": False})
     swept: list[tuple[str, str, Sequence[Any]]] = [
         ("parts", "fusion", ("vector", "mixture")),
         ("alpha", "fixed_alpha", (0.0, 0.5, 1.0)),

@@ -26,7 +26,13 @@ from recbole_clia.diagnosis.report import diagnose
 
 MIXTURE, VECTOR = {"fusion": "mixture"}, {"fusion": "vector"}
 NO_CONTRAST = {"contrastive_loss_weight": 0.0}
-ALONE: dict[str, Any] = {"repeats": False, "trend": False, "time_gaps": False, "MAX_ITEM_LIST_LENGTH": 50}
+ALONE: dict[str, Any] = {
+    "repeats": False,
+    "trend": False,
+    "time_gaps": False,
+    "MAX_ITEM_LIST_LENGTH": 50,
+    "item_norm": False,
+}
 CASES: dict[str, dict[str, Any]] = {
     "mixture, contrast bpr": {**MIXTURE, **ALONE},
     "mixture, no contrast": {**MIXTURE, **ALONE, **NO_CONTRAST},

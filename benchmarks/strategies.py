@@ -30,6 +30,7 @@ INTERESTS_ALONE: dict[str, Any] = {
     "trend": False,
     "time_gaps": False,
     "MAX_ITEM_LIST_LENGTH": 50,
+    "item_norm": False,
     "softmax_dtype": "float32",
     "dropout_prob": 0.6,
 }

@@ -33,6 +33,7 @@ from ..nn import (
     BitDropout,
     GapEmbedding,
     InterestFusion,
+    ItemDirection,
     LongTermEncoder,
     RepeatOffsets,
     ShortTermEncoder,
@@ -80,6 +81,9 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
     so that alpha is the probability that the long-term interest does, and each interest learns from the targets that it
     explains.
 
+    What meets the interests is an item's direction, ``scale e_i / |e_i|`` (:class:`ItemDirection`), with ``item_norm:
+    False`` its embedding ``e_i`` itself.
+
     Beside the inner product stands what does not depend on taste: whether the user has had the item, and how long ago
     (:class:`RepeatOffsets`), and how popular it has lately been at the time of the request (:class:`Trend`).  So the
     request has a time, as in CLSR; a row without one is taken to follow its last interaction at once.
@@ -120,6 +124,7 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         nn.init.normal_(self.item_embedding.weight, std=config["initializer_range"])
         with torch.no_grad():
             self.item_embedding.weight[0].zero_()
+        self.direction = ItemDirection() if config["item_norm"] else nn.Identity()
         self.input_norm = nn.LayerNorm(dim)
         self.dropout = BitDropout(config["dropout_prob"])
         self.long_term = LongTermEncoder(
@@ -250,6 +255,11 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
                 losses.append(weight * loss() if weight else target.new_zeros((), dtype=contrast.dtype))
         return tuple(losses)
 
+    def scored_items(self) -> Tensor:
+        """The vectors of the items that meet the interests, ``[I, D]``."""
+        items: Tensor = self.direction(self.item_embedding.weight)
+        return items
+
     def _queries(self, interests: Interests) -> tuple[Tensor, Tensor]:
         """The vectors that meet the items, ``[K, N, D]``, and the logs of their weights, ``[N, K]``."""
         if self.mixture:
@@ -260,7 +270,7 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         queries, log_weight = self._queries(interests)
         offsets, background = interests.offsets, interests.background
         if self.loss_type == "CE":
-            weight = self.item_embedding.weight
+            weight = self.scored_items()
             dtype = logits_dtype(self.softmax_dtype, weight)
             if self.trend is not None and background is not None:
                 background = background._replace(features=self.trend.features_in(dtype))
@@ -270,10 +280,8 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         assert self.negatives is not None  # a model is trained with its data
 
         def score(candidates: Tensor) -> Tensor:  # [N or 1, n] -> [K, N, n]
-            if len(candidates) == 1:
-                scores = queries @ self.item_embedding(candidates[0]).T
-            else:
-                scores = torch.einsum("knd,nmd->knm", queries, self.item_embedding(candidates))
+            items = self.direction(self.item_embedding(candidates))  # [N or 1, n, D]
+            scores = queries @ items[0].T if len(items) == 1 else torch.einsum("knd,nmd->knm", queries, items)
             for part in (offsets, background):
                 if part is not None:
                     scores = scores + part.of(candidates)
@@ -395,7 +403,7 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         """Scores of all items, ``[B, I]``: logs of their probabilities, or with fusion: vector their logits."""
         found = self._at_the_rows(interaction)
         queries, log_weight = self._queries(found)
-        scores = all_logits(queries, self.item_embedding.weight, found.offsets, found.background)  # [K, B, I]
+        scores = all_logits(queries, self.scored_items(), found.offsets, found.background)  # [K, B, I]
         return _mixed(scores, log_weight)
 
 

@@ -3,6 +3,7 @@
 from .dropout import BitDropout
 from .fusion import InterestFusion
 from .gaps import GapEmbedding
+from .item_direction import ItemDirection
 from .long_term import LongTermEncoder
 from .proxies import causal_proxies, long_term_proxy, short_term_proxy
 from .repeats import RepeatOffsets, seen_items
@@ -13,6 +14,7 @@ __all__ = [
     "BitDropout",
     "GapEmbedding",
     "InterestFusion",
+    "ItemDirection",
     "LongTermEncoder",
     "RepeatOffsets",
     "ShortTermEncoder",

@@ -147,11 +147,12 @@ def test_each_row_is_ranked_by_its_changed_history(trained: dict[str, Any], foun
 
 
 def test_one_seed_gives_the_same_figures_and_another_seed_others(trained: dict[str, Any], found: Diagnosis) -> None:
-    second, other = (diagnose(trained["model_file"], seed=seed) for seed in (0, 1))
+    second, *others = (diagnose(trained["model_file"], seed=seed) for seed in (0, 1, 2, 3, 4))
     assert found == second
-    assert found.changes("shuffled") != other.changes("shuffled")
-    assert found.changes("last") == other.changes("last")
-    assert found.ranking == other.ranking
+    # Of a few rows of a small model one seed may rank as another does.
+    assert any(found.changes("shuffled") != other.changes("shuffled") for other in others)
+    assert all(found.changes("last") == other.changes("last") for other in others)
+    assert all(found.ranking == other.ranking for other in others)
 
 
 def test_batches_do_not_matter(trained: dict[str, Any], found: Diagnosis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -370,10 +370,30 @@ def test_the_anchors_are_the_positions_trained(made: dict[str, Any], monkeypatch
         assert list(zip(target.tolist(), user.tolist(), strict=True)) == want
         found = encoded(model, batch) if packed else model._at_the_rows(batch)
         assert len(found.user) == len(places)
-        expected = found.user @ model.item_embedding.weight.T + beside(found, prepared.dataset.item_num)  # [N, I]
+        expected = found.user @ model.scored_items().T + beside(found, prepared.dataset.item_num)  # [N, I]
         every = torch.arange(prepared.dataset.item_num)
         torch.testing.assert_close(score(every.unsqueeze(0)), expected, rtol=0, atol=1e-9)
         torch.testing.assert_close(score(every.flip(0).expand(len(target), -1)), expected.flip(1), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("item_norm", [True, False])
+def test_items_are_scored_by_their_directions_or_as_they_are(made: dict[str, Any], item_norm: bool) -> None:
+    prepared = prepare({**made, "item_norm": item_norm, "packed": False, "fusion": "vector"})
+    model = exact(prepared)
+    rows = prepared.test._dataset
+    rows = rows[np.arange(len(rows))]
+    items = model.item_embedding.weight.detach().numpy()
+    if item_norm:
+        with torch.no_grad():
+            model.direction.scale.fill_(3.0)
+        items = [3.0 * item / max(np.sqrt((item**2).sum()), 1e-12) for item in items]
+    found = model._at_the_rows(rows)
+    extra = beside(found, prepared.dataset.item_num).detach().numpy()
+    users = found.user.detach().numpy()
+    want = [[u @ item + e for item, e in zip(items, own, strict=True)] for u, own in zip(users, extra, strict=True)]
+    got = model.full_sort_predict(rows).detach().numpy()
+    np.testing.assert_allclose(got[:, 1:], np.array(want)[:, 1:], rtol=0, atol=1e-10)
+    assert any(name.startswith("direction") for name in model.state_dict()) == item_norm
 
 
 def test_the_losses_are_those_of_their_equations(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,7 +408,7 @@ def test_the_losses_are_those_of_their_equations(made: dict[str, Any], monkeypat
         model, batch = exact(prepared), next(iter(prepared.train))
         found = encoded(model, batch)
         vectors, extra = found.user.detach().numpy(), beside(found, 31).detach().numpy()
-        items = model.item_embedding.weight.detach().numpy()
+        items = model.scored_items().detach().numpy()
         pairs, rows = [], []
         targets = batch[model.TARGETS][batch[model.TARGETS] > 0].tolist()
         for vector, more, target in zip(vectors, extra, targets, strict=True):
@@ -418,10 +438,10 @@ def test_the_gradient_is_the_slope_of_the_loss(
     direction[0] = 0
     with torch.no_grad():
         ends = []
-        for step in (1e-5, -2e-5):
+        for step in (1e-7, -2e-7):  # small, since the gate of the fusion has kinks
             weight += step * direction
             ends.append(model.calculate_loss(batch)[0].item())
-    assert (ends[0] - ends[1]) / 2e-5 == pytest.approx((gradient * direction).sum().item(), rel=1e-4)
+    assert (ends[0] - ends[1]) / 2e-7 == pytest.approx((gradient * direction).sum().item(), rel=1e-4)
 
 
 def test_corrected_the_sampled_softmax_tends_to_cross_entropy(made: dict[str, Any]) -> None:

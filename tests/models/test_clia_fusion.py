@@ -42,7 +42,7 @@ def test_scores_of_the_mixture_are_log_probabilities(made: dict[str, Any]) -> No
     assert (probability[:, 0] == 0).all()
     np.testing.assert_allclose(probability.sum(1), 1.0, rtol=0, atol=1e-12)
     found = model._at_the_rows(rows)
-    items, extra = model.item_embedding.weight.detach().numpy()[1:], beside(found, prepared.dataset.item_num)
+    items, extra = model.scored_items().detach().numpy()[1:], beside(found, prepared.dataset.item_num)
     for row in range(0, len(rows), 7):
         shares = []
         for interest in (found.long_interest, found.short_interest):
@@ -69,7 +69,7 @@ def test_a_branch_alone_ranks_by_its_interest(made: dict[str, Any], fusion: str,
     model, rows = exact(prepared, 0.3), all_rows(prepared)
     before = model.full_sort_predict(rows)
     found = model._at_the_rows(rows)
-    own = (found.long_interest if alpha else found.short_interest) @ model.item_embedding.weight.T
+    own = (found.long_interest if alpha else found.short_interest) @ model.scored_items().T
     own = own + beside(found, prepared.dataset.item_num)
     with model.fixed_alpha(alpha):
         alone = model.full_sort_predict(rows)

@@ -195,7 +195,7 @@ def test_scores_are_the_inner_products_and_what_stands_beside_them(plain: dict[s
     prepared = prepare({**plain, "fusion": "vector"})
     model, rows = exact(prepared, 0.3), rows_of(prepared)
     found = model._at_the_rows(rows)
-    want = found.user @ model.item_embedding.weight.T + beside(found, prepared.dataset.item_num)
+    want = found.user @ model.scored_items().T + beside(found, prepared.dataset.item_num)
     torch.testing.assert_close(model.full_sort_predict(rows)[:, 1:], want[:, 1:], rtol=0, atol=1e-12)
     assert found.offsets.value.abs().max() > 0.1
     assert found.background.of_all().abs().max() > 0.1
@@ -306,7 +306,7 @@ def test_the_pairwise_ranking_is_of_the_same_scores(
     all_as_negatives(monkeypatch, number, shared=True, counted=False)
     found = model._at_the_rows(rows)
     queries, log_weight = model._queries(found)
-    logits = all_logits(queries, model.item_embedding.weight, found.offsets, found.background).detach().numpy()
+    logits = all_logits(queries, model.scored_items(), found.offsets, found.background).detach().numpy()
     weight, losses = log_weight.exp().detach().numpy(), []
     for n, target in enumerate(rows["item_id"].tolist()):
         for other in set(range(1, number)) - {target}:
