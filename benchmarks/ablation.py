@@ -53,7 +53,7 @@ class Variant:
 
 WHOLE = Variant("whole", "CLIA", {})
 TASKS = ("long interest", "short interest", "long proxy", "short proxy")  # the anchors, in order of their weights
-TIME = ("time_gaps", "repeats", "trend")
+BESIDE = ("time_gaps", "repeats", "trend", "neighbours")  # the interests
 
 
 def _variants() -> Iterable[Variant]:
@@ -61,9 +61,9 @@ def _variants() -> Iterable[Variant]:
     for place, anchor in enumerate(TASKS):
         weights = [int(task != place) for task in range(len(TASKS))]
         yield Variant("parts", f"no contrast of the {anchor}", {"contrastive_task_weights": weights})
-    for key in TIME:
+    for key in BESIDE:
         yield Variant("parts", f"no {key}", {key: False})
-    yield Variant("parts", f"no {', '.join(TIME)}", dict.fromkeys(TIME, False))
+    yield Variant("parts", f"no {', '.join(BESIDE)}", dict.fromkeys(BESIDE, False))
     yield Variant("parts", "no user_query", {"user_query": False})
     yield Variant("parts", "no item_norm", {"item_norm": False})
     swept: list[tuple[str, str, Sequence[Any]]] = [

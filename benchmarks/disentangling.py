@@ -32,6 +32,7 @@ ALONE: dict[str, Any] = {
     "time_gaps": False,
     "MAX_ITEM_LIST_LENGTH": 50,
     "item_norm": False,
+    "neighbours": False,
 }
 CASES: dict[str, dict[str, Any]] = {
     "mixture, contrast bpr": {**MIXTURE, **ALONE},

@@ -2,8 +2,8 @@
 
     python benchmarks/strategies.py --dataset ml-100k --seconds 40 [--seeds 2020 2021] [--data_path FOLDER]
 
-Every row of the table is CLIA with the mixture of its interests alone (no repeats, trend or time gaps, histories of 50
-items, dropout 0.6) but for the settings named, trained on one thread until its epochs have
+Every row of the table is CLIA with the mixture of its interests alone (no repeats, trend, time gaps or neighbours,
+items by their embeddings as they are, histories of 50 items, dropout 0.6) but for the settings named, trained on one thread until its epochs have
 taken the same number of seconds of the processor's time, evaluation not counted.  The state evaluated is the best one
 on validation, which is looked at after every ``--eval_step`` epochs and after the last.  Each finished run is kept, and
 not run again.
@@ -31,6 +31,7 @@ INTERESTS_ALONE: dict[str, Any] = {
     "time_gaps": False,
     "MAX_ITEM_LIST_LENGTH": 50,
     "item_norm": False,
+    "neighbours": False,
     "softmax_dtype": "float32",
     "dropout_prob": 0.6,
 }

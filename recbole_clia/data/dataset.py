@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,14 @@ _CUT_LATER = {
 _KEYS = sorted({*dataset_arguments, "encoding", "exact_time", "time_unit", "duplicate_rows"} - _CUT_LATER)
 # What comes of these is not kept on disk.
 _NOT_CACHED = ("benchmark_filename", "additional_feat_suffix", "preload_weight", "numerical_features", "discretization")
+
+
+class Events(NamedTuple):
+    """Interactions, user after user, each in order of time; ``[T]`` each."""
+
+    user: np.ndarray
+    time: np.ndarray  # in the unit of the file
+    item: np.ndarray
 
 
 class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
@@ -310,18 +318,21 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
             columns[field + TARGETS_SUFFIX] = log.cut(field, target, is_target)
         return Interaction(columns)
 
-    def events(self) -> tuple[np.ndarray, np.ndarray]:
-        """Time and item, ``[T]`` each, of the interactions that are targets here, and of each user's first one."""
-        rows, names = self.inter_feat, (self.time_field, self.iid_field)
+    def events(self) -> Events:
+        """The interactions that are targets here, and each user's first one; user after user, each in order of time."""
+        rows, names = self.inter_feat, (self.uid_field, self.time_field, self.iid_field)
         if isinstance(rows, Rows):
-            seen = torch.cat([rows.position, self._openings()])
-            time, item = (self.log.column(name, seen) for name in names)
+            position = torch.cat([rows.position, self._openings()]).sort().values
+            user, time, item = (self.log.column(name, position) for name in names)
         else:
             # A window of one item does not show whether it is the first one.
             first = rows[self.item_list_length_field] == (1 if self.max_item_list_len > 1 else 0)
-            lists = [rows[getattr(self, f"{name}_list_field")][first, 0] for name in names]
-            time, item = (torch.cat([rows[name], opening]) for name, opening in zip(names, lists, strict=True))
-        return time.double().numpy(), item.numpy()
+            lists = [rows[getattr(self, f"{name}_list_field")][first, 0] for name in names[1:]]
+            openings = [rows[self.uid_field][first], *lists]
+            user, time, item = (torch.cat([o, rows[name]]) for name, o in zip(names, openings, strict=True))
+            order = np.lexsort((time.numpy(), user.numpy()))  # where times are tied, an opening stays before
+            user, time, item = user[order], time[order], item[order]
+        return Events(user.numpy(), time.double().numpy(), item.numpy())
 
     def _openings(self) -> torch.Tensor:
         """Positions of the first interactions of the users whose second one is a target here."""

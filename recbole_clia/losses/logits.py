@@ -6,24 +6,27 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 PADDING_ITEM = 0
 ROWS_AT_ONCE = 64  # whose logits stay in a processor's cache while they are made
 
 
 class Offsets(NamedTuple):
-    """What is added to the logits of a few items of each of N rows."""
+    """What is added to the logits of a few items of each of N rows; what is there several times is added up."""
 
-    item: Tensor  # [N, M] integers, an item at most once a row; 0 for none
+    item: Tensor  # [N, M] integers, 0 for none
     value: Tensor  # [N, M]
 
     def of(self, candidates: Tensor) -> Tensor:
         """What is added to the logits of ``candidates [N or 1, n]``, ``[N, n]``."""
         item, order = self.item.sort(dim=1)  # [N, M] each
         candidates = candidates.expand(len(item), -1).contiguous()
-        place = torch.searchsorted(item, candidates).clamp(max=item.shape[1] - 1)  # [N, n]
-        value = self.value.gather(1, order.gather(1, place))
-        return value * ((item.gather(1, place) == candidates) & (candidates != PADDING_ITEM))
+        # In double precision, so that a difference of sums is as good as the values.
+        upto = F.pad(self.value.gather(1, order).double().cumsum(1), (1, 0))  # [N, M + 1]
+        begin, end = (torch.searchsorted(item, candidates, right=right) for right in (False, True))  # [N, n] each
+        value = upto.gather(1, end) - upto.gather(1, begin)
+        return value.to(self.value.dtype) * (candidates != PADDING_ITEM)
 
 
 class Background(NamedTuple):

@@ -13,7 +13,7 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..data.dataset import TARGETS_SUFFIX
+from ..data.dataset import TARGETS_SUFFIX, Events
 from ..data.times import SECONDS
 from ..diagnosis.measures import Measures, measure
 from ..errors import UsageError
@@ -35,6 +35,7 @@ from ..nn import (
     InterestFusion,
     ItemDirection,
     LongTermEncoder,
+    Neighbours,
     RepeatOffsets,
     ShortTermEncoder,
     Trend,
@@ -59,7 +60,7 @@ class Interests(NamedTuple):
     long_proxy: Tensor
     short_proxy: Tensor
     log_weight: Tensor  # [N, 2], logs of alpha and of 1 - alpha
-    offsets: Offsets | None = None  # what items of the history have beside the inner product
+    offsets: Offsets | None = None  # what items of the history and their neighbours have beside the inner product
     background: Background | None = None  # what all items have
 
     @property
@@ -85,8 +86,9 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
     False`` its embedding ``e_i`` itself.
 
     Beside the inner product stands what does not depend on taste: whether the user has had the item, and how long ago
-    (:class:`RepeatOffsets`), and how popular it has lately been at the time of the request (:class:`Trend`).  So the
-    request has a time, as in CLSR; a row without one is taken to follow its last interaction at once.
+    (:class:`RepeatOffsets`), how close it has been to the last items in the histories of others (:class:`Neighbours`),
+    and how popular it has lately been at the time of the request (:class:`Trend`).  So the request has a time, as in
+    CLSR; a row without one is taken to follow its last interaction at once.
 
     Shapes below: B rows, L history length, D embedding size, I items, N positions trained.
     """
@@ -143,7 +145,10 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         self.mixture = config["fusion"] == "mixture"
         self.fusion = InterestFusion(dim, state_size, config["fixed_alpha"])
         self.repeats = RepeatOffsets(state_size) if config["repeats"] else None
-        self.trend = self._make_trend(config, dataset, state_size) if config["trend"] else None
+        # Without data, weights are loaded next, and what they rest on.
+        events = dataset.events() if hasattr(dataset, "events") else Events(*np.zeros((3, 0), dtype=np.int64))
+        self.trend = self._make_trend(config, events, state_size) if config["trend"] else None
+        self.neighbours = self._make_neighbours(config, events, state_size) if config["neighbours"] else None
 
         try:
             self.contrastive_loss = InterestContrastiveLoss(
@@ -164,17 +169,25 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         if self.negatives is not None:
             self.negatives.refresh(self.item_embedding.weight)
 
-    def _make_trend(self, config: Any, dataset: Any, state_size: int) -> Trend:
-        # Without data, weights are loaded next, and what they rest on.
-        events = getattr(dataset, "events", lambda: (np.zeros(0), np.zeros(0, dtype=np.int64)))
-        times, items = events()
+    def _make_trend(self, config: Any, events: Events, state_size: int) -> Trend:
         return Trend(
             state_size,
-            times * float(self.seconds),
-            items,
+            events.time * float(self.seconds),
+            events.item,
             self.n_items,
             config["trend_periods"],
             config["trend_half_lives"],
+        )
+
+    def _make_neighbours(self, config: Any, events: Events, state_size: int) -> Neighbours:
+        return Neighbours(
+            state_size,
+            events.user,
+            events.item,
+            self.n_items,
+            config["neighbour_window"],
+            config["neighbour_num"],
+            config["neighbour_recent"],
         )
 
     def forward(
@@ -211,10 +224,13 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         short_interest = self.short_output(short_state)  # [N, D]
         fused, log_weight = self.fusion(short_state, long_interest, short_interest)  # [N, D], [N, 2]
         long_proxy, short_proxy = (take_rows(p, index) for p in causal_proxies(embedded, self.recent_k))  # [N, D] each
-        offsets = background = None
+        added, background = [], None
         if self.repeats is not None:
             seen = seen_items(items, index, times, now)
-            offsets = Offsets(seen.item, self.repeats(seen, short_state))
+            added.append((seen.item, self.repeats(seen, short_state)))
+        if self.neighbours is not None:
+            added.append(self.neighbours(items, index, user, short_state))
+        offsets = Offsets(*(torch.cat(parts, 1) for parts in zip(*added, strict=True))) if added else None
         if self.trend is not None:
             background = Background(self.trend.features, *self.trend(short_state, now))
         of_history = (fused, long_interest, short_interest, long_proxy, short_proxy, log_weight)

@@ -5,6 +5,7 @@ from .fusion import InterestFusion
 from .gaps import GapEmbedding
 from .item_direction import ItemDirection
 from .long_term import LongTermEncoder
+from .neighbours import Neighbours
 from .proxies import causal_proxies, long_term_proxy, short_term_proxy
 from .repeats import RepeatOffsets, seen_items
 from .short_term import ShortTermEncoder
@@ -16,6 +17,7 @@ __all__ = [
     "InterestFusion",
     "ItemDirection",
     "LongTermEncoder",
+    "Neighbours",
     "RepeatOffsets",
     "ShortTermEncoder",
     "Trend",

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import Prepared, prepare, random_rows, write_log
 
-from recbole_clia.data.dataset import TARGETS_SUFFIX
+from recbole_clia.data.dataset import TARGETS_SUFFIX, Events
 
 SPLITS = {
     "leave one out": ({"LS": "valid_and_test"}, "user"),
@@ -39,18 +39,17 @@ def first_of_each_user(prepared: Prepared) -> dict[int, tuple[int, float]]:
     return first
 
 
-def counted(events: tuple[np.ndarray, np.ndarray]) -> Counter[tuple[int, float]]:
-    time, item = events
+def counted(events: Events) -> Counter[tuple[int, int, float]]:
+    user, time, item = events
     assert time.dtype == np.float64
-    assert time.shape == item.shape
-    return Counter(zip(item.tolist(), time.tolist(), strict=True))
+    assert user.shape == time.shape == item.shape
+    assert np.array_equal(np.lexsort((time, user)), np.arange(len(user)))
+    return Counter(zip(user.tolist(), item.tolist(), time.tolist(), strict=True))
 
 
-def expected(prepared: Prepared) -> Counter[tuple[int, float]]:
+def expected(prepared: Prepared) -> Counter[tuple[int, int, float]]:
     train, first = rows_of(prepared.train), first_of_each_user(prepared)
-    return Counter([(item, time) for _, item, time in train]) + Counter(
-        first[user] for user in {u for u, _, _ in train}
-    )
+    return Counter(train) + Counter((user, *first[user]) for user in {u for u, _, _ in train})
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -63,12 +62,11 @@ def test_each_target_and_each_users_first_interaction_once(made: dict[str, Any],
 def test_held_out_interactions_are_none_of_them(made: dict[str, Any], split: str) -> None:
     prepared = with_split(made, split)
     known = counted(prepared.train._dataset.events())
-    every = {name: Counter((i, t) for _, i, t in rows_of(getattr(prepared, name))) for name in ("valid", "test")}
+    every = {name: Counter(rows_of(getattr(prepared, name))) for name in ("valid", "test")}
     held_out = every["valid"] + every["test"]
     assert held_out
-    whole = Counter(
-        (int(prepared.dataset.field2token_id["item_id"][f"i{item}"]), time) for _, item, time in random_rows(7)
-    )
+    users, items = (prepared.dataset.field2token_id[field] for field in ("user_id", "item_id"))
+    whole = Counter((int(users[f"u{user}"]), int(items[f"i{item}"]), time) for user, item, time in random_rows(7))
     assert not (known + held_out) - whole
 
 
@@ -88,13 +86,13 @@ def test_times_are_exact(workplace: Any, made: dict[str, Any]) -> None:
     """Seconds since 1970 that a float32 cannot hold."""
     rows = [(u, (3 * u + t) % 9, 1_600_000_000.0 + 7 * u + t) for u in range(6) for t in range(6)]
     made["data_path"] = write_log(workplace / "exact", rows)
-    time, _ = prepare(made).train._dataset.events()
+    time = prepare(made).train._dataset.events().time
     assert sorted(time.tolist()) == sorted(1_600_000_000.0 + 7 * u + t for u in range(6) for t in range(4))
 
 
 def test_the_popularity_is_that_of_the_interaction_matrix(made: dict[str, Any]) -> None:
     dataset = prepare(made).train._dataset
-    _, item = dataset.events()
+    item = dataset.events().item
     of_matrix = np.asarray(dataset.inter_matrix().sum(0)).ravel()
     assert np.bincount(item, minlength=dataset.item_num).tolist() == of_matrix.tolist()
 

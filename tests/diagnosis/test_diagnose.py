@@ -36,7 +36,7 @@ SMALL = {
 }
 OF_MODEL: dict[str, dict[str, Any]] = {
     # Without what stands beside the interests, which does see the order.
-    "CLIA": {"hidden_size": 8, "dropout_prob": 0.1, "repeats": False, "trend": False},
+    "CLIA": {"hidden_size": 8, "dropout_prob": 0.1, "repeats": False, "trend": False, "neighbours": False},
     "CLSR": {"category_embedding_size": 0, "train_batch_size": 16, "learning_rate": 0.1, "epochs": 3},
 }
 

@@ -416,7 +416,7 @@ def test_ties_count_half_in_both_areas(few: dict[str, Any], steps: float) -> Non
     assert {key: got[key] for key in ("pooledauc", "gauc")} == pytest.approx(
         {key: want[key] for key in ("pooledauc", "gauc")}, abs=1e-9
     )
-    assert (len(np.unique(scores)) < 20) == (steps < 1000)
+    assert (len(np.unique(scores)) < 40) == (steps < 1000)
     if not steps:
         assert got["pooledauc"] == got["gauc"] == 0.5
         assert got["mrr@30"] < 0.5  # that of 13 equal scores is 0.24, if the positive has no place of its own

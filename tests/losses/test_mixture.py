@@ -133,6 +133,7 @@ def made_added(kind: str, target: Tensor, seed: int = 5) -> tuple[Offsets | None
         others = [i for i in item[n] if i != own]
         item[n] = [own, *others][:MOST] if n % 2 == 0 else [*others, 0][:MOST]
     item[:, 1] = np.where(rng.random(rows) < 0.5, 0, item[:, 1])
+    item[:, 2] = np.where(rng.random(rows) < 0.5, item[:, 0], item[:, 2])  # some twice
     offsets = Offsets(torch.from_numpy(item), torch.from_numpy(2 * rng.normal(size=item.shape)))
     features = torch.from_numpy(rng.normal(size=(FEATURES, MOMENTS, ITEMS)))
     group = torch.from_numpy(rng.integers(0, MOMENTS, rows))

@@ -174,6 +174,9 @@ def test_renaming_the_items_renames_the_scores(prepared: Prepared, batch: Intera
         features = torch.empty_like(model.trend.features)
         features[:, :, new_name] = model.trend.features
         model.trend.features.copy_(features)
+        item, near = new_name[model.neighbours.item.long()], model.neighbours.near
+        model.neighbours.item[new_name] = item.to(model.neighbours.item.dtype)
+        model.neighbours.near[new_name] = near.clone()
     after = model.full_sort_predict(Interaction({**batch.interaction, "item_id_list": new_name[batch["item_id_list"]]}))
     torch.testing.assert_close(after[:, new_name], before, rtol=0, atol=1e-12)
 

@@ -37,7 +37,7 @@ def test_full_ranking_equals_predict_item_by_item(made: dict[str, Any], fusion: 
 
 def test_scores_of_the_mixture_are_log_probabilities(made: dict[str, Any]) -> None:
     prepared = prepare({**made, "packed": False, "fusion": "mixture"})
-    model, rows = exact(prepared, 0.3), all_rows(prepared)
+    model, rows = exact(prepared), all_rows(prepared)
     probability = model.full_sort_predict(rows).exp().detach().numpy()
     assert (probability[:, 0] == 0).all()
     np.testing.assert_allclose(probability.sum(1), 1.0, rtol=0, atol=1e-12)

@@ -16,7 +16,8 @@ from recbole_clia.losses import all_logits
 from recbole_clia.sampling import Anchors, Draw, NegativeSampler
 
 FUSIONS = ["mixture", "vector"]
-OFF = {"time_gaps": False, "repeats": False, "trend": False}
+TIMED = ("time_gaps", "repeats", "trend")
+OFF = dict.fromkeys((*TIMED, "neighbours"), False)
 
 
 def rows_of(prepared: Prepared) -> Interaction:
@@ -53,10 +54,10 @@ def other_times(rows: Interaction, seed: int = 3) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_with_all_three_off_no_time_counts_and_no_parameter_is_left(plain: dict[str, Any], fusion: str) -> None:
+def test_with_all_of_them_off_no_time_counts_and_no_parameter_is_left(plain: dict[str, Any], fusion: str) -> None:
     prepared = prepare({**plain, **OFF, "fusion": fusion})
     names = {name.split(".")[0] for name, _ in prepared.model.named_parameters()}
-    assert not names & {"gap", "since", "repeats", "trend"}
+    assert not names & {"gap", "since", "repeats", "trend", "neighbours"}
     model, rows = exact(prepared, 0.3), rows_of(prepared)
     found = model._at_the_rows(rows)
     assert found.offsets is found.background is None
@@ -67,7 +68,7 @@ def test_with_all_three_off_no_time_counts_and_no_parameter_is_left(plain: dict[
     assert torch.equal(model.full_sort_predict(without(rows, "timestamp", "timestamp_list")), scores)
 
 
-@pytest.mark.parametrize("part", OFF)
+@pytest.mark.parametrize("part", TIMED)
 def test_each_part_by_itself_looks_at_the_times(plain: dict[str, Any], part: str) -> None:
     prepared = prepare({**plain, **OFF, part: True})
     model, rows = exact(prepared, 0.3), rows_of(prepared)
@@ -151,7 +152,7 @@ def test_the_unit_of_the_times_changes_no_score(workplace: Any, made: dict[str, 
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-@pytest.mark.parametrize("parts", [{}, {"time_gaps": False}, {"repeats": False}, {"trend": False}, OFF], ids=str)
+@pytest.mark.parametrize("parts", [{}, *({part: False} for part in OFF), OFF], ids=str)
 def test_packed_loss_equals_one_row_per_prefix(made: dict[str, Any], fusion: str, parts: dict[str, Any]) -> None:
     made.update(MAX_ITEM_LIST_LENGTH=20, train_batch_size=100_000, fusion=fusion, **parts)
     packed = prepare(made)
@@ -163,6 +164,22 @@ def test_packed_loss_equals_one_row_per_prefix(made: dict[str, Any], fusion: str
     later = {name: batch[name] * 3 for name in ("timestamp_list", "timestamp" + TARGETS_SUFFIX)}
     changed = model.calculate_loss(with_columns(batch, **later))[0]
     assert (abs(changed - got[0]).item() > 1e-6) == (parts != OFF)
+
+
+@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
+def test_in_training_packed_windows_and_rows_know_the_same_neighbours(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, loss_type: str
+) -> None:
+    made.update(MAX_ITEM_LIST_LENGTH=20, train_batch_size=100_000, dropout_prob=0.0, loss_type=loss_type)
+    packed, unpacked = prepare(made), prepare({**made, "packed": False})
+    all_as_negatives(monkeypatch, packed.dataset.item_num, shared=True, counted=False)
+    losses = []
+    for training in (True, False):
+        model = exact(packed).train(training)
+        (batch,) = packed.train
+        losses.append([model.calculate_loss(some)[0].item() for some in (batch, rows_of(unpacked))])
+        assert losses[-1][0] == pytest.approx(losses[-1][1], abs=1e-9)
+    assert abs(losses[0][0] - losses[1][0]) > 1e-3  # a user's own history counts in ranking only
 
 
 def test_the_loss_is_that_of_the_scores_at_the_time_of_the_target(plain: dict[str, Any]) -> None:
@@ -196,7 +213,7 @@ def test_scores_are_the_inner_products_and_what_stands_beside_them(plain: dict[s
     model, rows = exact(prepared, 0.3), rows_of(prepared)
     found = model._at_the_rows(rows)
     want = found.user @ model.scored_items().T + beside(found, prepared.dataset.item_num)
-    torch.testing.assert_close(model.full_sort_predict(rows)[:, 1:], want[:, 1:], rtol=0, atol=1e-12)
+    torch.testing.assert_close(model.full_sort_predict(rows)[:, 1:], want[:, 1:], rtol=1e-12, atol=1e-12)
     assert found.offsets.value.abs().max() > 0.1
     assert found.background.of_all().abs().max() > 0.1
 
@@ -218,7 +235,7 @@ def test_an_item_of_the_history_far_below_is_never_recommended(plain: dict[str, 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_a_fresh_model_has_no_opinion_on_repetition(plain: dict[str, Any], fusion: str) -> None:
-    prepared = prepare({**plain, "fusion": fusion})
+    prepared = prepare({**plain, "fusion": fusion, "neighbours": False})
     assert (prepared.model.eval()._at_the_rows(rows_of(prepared)).offsets.value == 0).all()
 
 
@@ -249,7 +266,7 @@ def test_a_row_without_a_time_of_its_own_follows_its_last_interaction_at_once(pl
 def test_the_trend_is_that_of_the_training_interactions(plain: dict[str, Any]) -> None:
     prepared = prepare({**plain, "trend_periods": 5})
     model, rows = exact(prepared, 0.3), rows_of(prepared)
-    times, items = prepared.train._dataset.events()
+    _, times, items = prepared.train._dataset.events()
     assert model.trend.ends.tolist() == np.quantile(times, [0.2, 0.4, 0.6, 0.8, 1.0], method="lower").tolist()
     found = model._at_the_rows(rows).background
     ends = model.trend.ends.tolist()
@@ -302,7 +319,7 @@ def test_the_pairwise_ranking_is_of_the_same_scores(
     plain: dict[str, Any], monkeypatch: pytest.MonkeyPatch, fusion: str
 ) -> None:
     prepared = prepare({**plain, "fusion": fusion, "loss_type": "BPR"})
-    model, rows, number = exact(prepared, 0.3), rows_of(prepared), prepared.dataset.item_num
+    model, rows, number = exact(prepared), rows_of(prepared), prepared.dataset.item_num
     all_as_negatives(monkeypatch, number, shared=True, counted=False)
     found = model._at_the_rows(rows)
     queries, log_weight = model._queries(found)
