@@ -3,10 +3,10 @@
     python benchmarks/strategies.py --dataset ml-100k --seconds 40 [--seeds 2020 2021] [--data_path FOLDER]
 
 Every row of the table is CLIA with the mixture of its interests alone (no repeats, trend, time gaps or neighbours,
-items by their embeddings as they are, histories of 50 items, dropout 0.6) but for the settings named, trained on one thread until its epochs have
-taken the same number of seconds of the processor's time, evaluation not counted.  The state evaluated is the best one
-on validation, which is looked at after every ``--eval_step`` epochs and after the last.  Each finished run is kept, and
-not run again.
+items by their embeddings as they are, histories of 50 items, dropout 0.6) but for the settings named, trained on one
+thread until its epochs have taken the same number of seconds of the processor's time, evaluation not counted.  The
+state evaluated is the best one on validation, which is looked at after every ``--eval_step`` epochs and after the last.
+Each finished run is kept, and not run again.
 """
 
 from __future__ import annotations
