@@ -175,6 +175,7 @@ class Diagnosis:
         label: of the rows, if there is one.
         epoch: the epoch whose weights these are, from 0; ``None`` if the file does not tell.
         epochs: what the trainer has recorded of each, from the file ``epochs_file``.
+        in_order: what each branch is ranked with and that sees the order of a history: ``"repeats"``, ``"neighbours"``.
         verdict: what the figures come to, in sentences.
         values: what each row has; not among the :meth:`figures`.
     """
@@ -199,6 +200,7 @@ class Diagnosis:
     epoch: int | None
     epochs: list[dict[str, Any]]
     epochs_file: str
+    in_order: list[str] = field(default_factory=list)
     verdict: list[str] = field(default_factory=list)
     values: Values = field(default_factory=lambda: Values({}, None), repr=False, compare=False)
 

@@ -132,9 +132,10 @@ def _order(found: Diagnosis) -> list[str]:
     if abs(long.relative) <= ROUNDING:
         said.append("Shuffling leaves the long-term branch as it is, as it must: it does not see the order.")
     elif not math.isnan(long.relative):
-        said.append(
-            f"Shuffling changes the long-term branch by {_signed(long.relative)}, though it should not see the order."
-        )
+        why = "though it should not see the order"
+        if found.in_order:
+            why = f"since its ranking has the {' and the '.join(found.in_order)} beside it, which see the order"
+        said.append(f"Shuffling changes the long-term branch by {_signed(long.relative)}, {why}.")
     said += _effect(shuffled, "short", "Shuffling", "it makes no use of the order")
     return said + [
         line

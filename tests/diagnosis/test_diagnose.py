@@ -291,6 +291,7 @@ def whole(found: Diagnosis) -> None:
         {"packed": False, "lazy_augmentation": False},
         {"exact_time": False},
         {"fixed_alpha": 0.5},
+        {"repeats": True, "neighbours": True},
         {"eval_args": {"split": {"TS": [0.6, 0.2, 0.2]}, "order": "TO", "group_by": "user", "mode": "full"}},
         {"eval_args": {"split": {"RS": [0.5, 0.2, 0.3]}, "order": "TO", "group_by": "user", "mode": "full"}},
         {"data_cache": None, "diagnosis_rows": 0},
@@ -304,6 +305,7 @@ def test_other_forms_of_training_and_of_splits(workplace: Path, settings: dict[s
     whole(found)
     assert found.ranking["fusion"].ndcg == pytest.approx(result["test_result"]["ndcg@10"], abs=1e-9)
     assert found.fixed_alpha == settings.get("fixed_alpha")
+    assert found.in_order == [part for part in ("repeats", "neighbours") if settings.get(part)]
     if "eval_args" in settings:
         assert found.of_rows > 24  # more rows than users
     if settings.get("diagnosis_rows") == 0:

@@ -289,6 +289,8 @@ def test_a_long_branch_that_sees_the_order_is_told() -> None:
     branches = {"fusion": change(0.1, 0.1), "long": change(0.04, 0.05), "short": change(0.06, 0.08)}
     found = diagnosis(counterfactuals=[Counterfactual("shuffled", None, 1000, branches)])
     assert said(found, "changes the long-term branch by -20 %, though it should not see the order")
+    found = replace(found, in_order=["repeats", "neighbours"])
+    assert said(found, "by -20 %, since its ranking has the repeats and the neighbours beside it, which see the order")
 
 
 def test_a_branch_that_a_shorter_history_serves_better() -> None:
