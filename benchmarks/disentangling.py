@@ -17,6 +17,7 @@ from typing import Any
 
 import scipy.stats
 import torch
+from interests_alone import INTERESTS_ALONE
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -26,19 +27,11 @@ from recbole_clia.diagnosis.report import diagnose
 
 MIXTURE, VECTOR = {"fusion": "mixture"}, {"fusion": "vector"}
 NO_CONTRAST = {"contrastive_loss_weight": 0.0}
-ALONE: dict[str, Any] = {
-    "repeats": False,
-    "trend": False,
-    "time_gaps": False,
-    "MAX_ITEM_LIST_LENGTH": 50,
-    "item_norm": False,
-    "neighbours": False,
-}
 CASES: dict[str, dict[str, Any]] = {
-    "mixture, contrast bpr": {**MIXTURE, **ALONE},
-    "mixture, no contrast": {**MIXTURE, **ALONE, **NO_CONTRAST},
-    "vector, contrast bpr": {**VECTOR, **ALONE},
-    "vector, no contrast": {**VECTOR, **ALONE, **NO_CONTRAST},
+    "mixture, contrast bpr": {**MIXTURE, **INTERESTS_ALONE},
+    "mixture, no contrast": {**MIXTURE, **INTERESTS_ALONE, **NO_CONTRAST},
+    "vector, contrast bpr": {**VECTOR, **INTERESTS_ALONE},
+    "vector, no contrast": {**VECTOR, **INTERESTS_ALONE, **NO_CONTRAST},
     "mixture, with repeats, trend and gaps": MIXTURE,
     "vector, with repeats, trend and gaps": VECTOR,
 }

@@ -18,20 +18,16 @@ from time import process_time
 from typing import Any
 
 import torch
+from interests_alone import INTERESTS_ALONE
 from tabulate import tabulate
 from tqdm import tqdm
 
 from recbole_clia import run
 from recbole_clia.running import trainer
 
-INTERESTS_ALONE: dict[str, Any] = {
+COMMON: dict[str, Any] = {
+    **INTERESTS_ALONE,
     "fusion": "mixture",
-    "repeats": False,
-    "trend": False,
-    "time_gaps": False,
-    "MAX_ITEM_LIST_LENGTH": 50,
-    "item_norm": False,
-    "neighbours": False,
     "softmax_dtype": "float32",
     "dropout_prob": 0.6,
 }
@@ -96,7 +92,7 @@ def main() -> None:
     kept = arguments.out / f"strategies-{arguments.dataset}.json"
     runs: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
     common = {
-        **INTERESTS_ALONE,
+        **COMMON,
         "data_path": arguments.data_path,
         "valid_metric": "NDCG@10",
         "state": "ERROR",

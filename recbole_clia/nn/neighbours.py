@@ -85,8 +85,9 @@ class Neighbours(nn.Module):
         exp(<w, state>) lag_m near(item_m, neighbour)
 
     with a learnt weight of each place m, and of the state.  It is the nearest-neighbour model of Sarwar et al.
-    ("Item-Based Collaborative Filtering", WWW 2001), with closeness in order (Ludewig and Jannach, "Evaluation of
-    Session-Based Recommendation Algorithms", UMUAI 2018, call it sequential rules), inside the model that is trained.
+    ("Item-Based Collaborative Filtering", WWW 2001) inside the model that is trained, with pairs weighted by their
+    distance as in the sequential rules of Ludewig and Jannach ("Evaluation of Session-Based Recommendation
+    Algorithms", UMUAI 2018), but in both directions.
 
     A history is close to itself: what a model is trained to say would be known to it.  So users are in five folds, and
     one that is trained meets the neighbours that the other four folds give.  Ranking knows those of all training data.
