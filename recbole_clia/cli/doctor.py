@@ -23,12 +23,14 @@ def doctor(_arguments: argparse.Namespace) -> int:
     import torch
 
     from .. import host
+    from ..losses.precision import multiplies_bfloat16
     from ..settings.properties import PROPERTIES_DIR
 
     versions: list[list[str]] = [[name, _version(name) or "not installed"] for name in PACKAGES]
     print(tabulate([["python", platform.python_version()], *versions], headers=["package", "version"]))
 
-    devices = [["cpu", f"{torch.get_num_threads()} threads"]]
+    bfloat16 = "multiplies" if multiplies_bfloat16(torch.device("cpu")) else "does not multiply"
+    devices = [["cpu", f"{torch.get_num_threads()} threads, {bfloat16} bfloat16 itself"]]
     devices += [[f"cuda:{i}", torch.cuda.get_device_name(i)] for i in range(torch.cuda.device_count())]
     print("\n" + tabulate(devices, headers=["device", ""]))
 

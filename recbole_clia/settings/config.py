@@ -14,6 +14,7 @@ from recbole.utils import ModelType
 from ..data.atomic import AtomicFile
 from ..data.splitting import BY_PERIOD
 from ..errors import UsageError
+from ..losses.precision import multiplies_bfloat16
 from .check import check_keys, check_model, check_packed, check_values, nearest, protocols, recbole_dir
 from .properties import PROPERTIES_DIR, plain_value, plain_yaml, read_properties, unreadable
 
@@ -88,8 +89,14 @@ class PluginConfig(Config):  # type: ignore[misc]
         return any((folder / "dataset" / f"{self.dataset}.yaml").is_file() for folder in folders)
 
     def log_remarks(self) -> None:
-        """Warn of the keys that do nothing for this model."""
-        for remark in self.remarks:
+        """Warn of the keys that do nothing for this model, and of what this machine is slow at."""
+        remarks = list(self.remarks)
+        if self["softmax_dtype"] == "bfloat16" and not multiplies_bfloat16(self["device"]):
+            remarks.append(
+                "softmax_dtype: this CPU does not multiply bfloat16 itself, so that training takes several times as "
+                "long as with float32; auto takes the faster one"
+            )
+        for remark in remarks:
             getLogger().warning(remark)
 
 

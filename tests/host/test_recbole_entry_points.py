@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -176,7 +177,9 @@ def test_two_processes(settings: dict[str, Any], workplace: Path, entry: str) ->
         if entry == "plugin"
         else "import recbole_clia; from recbole.quick_start import run"
     )
-    port = "29613" if entry == "plugin" else "29614"
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
     script.write_text(
         f"import torch\n{call}\nif __name__ == '__main__':\n"
         f"    settings = {settings!r} | {{'gpu_id': '0,1', 'train_batch_size': 64}}\n"
