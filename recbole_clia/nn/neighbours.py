@@ -15,65 +15,91 @@ SHRINK = 5.0  # added to an item's total closeness, so that a pair seen once is 
 GAIN = 100.0  # closeness is about 0.01 between related items; the logarithm bends there
 MEMORY = 512 << 20  # bytes of tables
 MOST = 5.0  # of the state's logarithm, far beyond what is learnt: no state may drown all else
-SORTED_AT_ONCE = 1 << 22  # pairs
+PAIRS_AT_ONCE = 1 << 24  # counted together, in about 1 GiB
+
+Integers = NDArray[np.int64]
 
 
-def closeness(user: NDArray[np.int64], item: NDArray[np.int64], item_num: int, window: int) -> sparse.csr_matrix:
+def _pairs(user: Integers, item: Integers, distance: int) -> tuple[Integers, Integers]:
+    """The different items that are so far apart in one history, the earlier and the later ones."""
+    one, other = item[:-distance], item[distance:]
+    apart = (user[:-distance] == user[distance:]) & (one != other)
+    return one[apart], other[apart]
+
+
+def totals(user: Integers, item: Integers, item_num: int, window: int) -> tuple[NDArray[np.float64], Integers]:
+    """How close each item is to all others together (:func:`closeness`), and in how many pairs it is, ``[I]`` each."""
+    close, number = np.zeros(item_num), np.zeros(item_num, dtype=np.int64)
+    for distance in range(1, window + 1):
+        for end in _pairs(user, item, distance):
+            count = np.bincount(end, minlength=item_num)
+            close += count / distance
+            number += count
+    return close, number
+
+
+def closeness(user: Integers, item: Integers, item_num: int, window: int, rows: slice) -> sparse.csr_matrix:
     """How close items have been in histories: the sum of ``1 / distance`` over all pairs at most ``window`` apart.
 
     Args:
         user, item: ``[T]`` of the interactions, user after user, each in order of time.
         item_num: ``I``, above every item.
         window: largest distance.
+        rows: the ``R`` items asked for, from ``start`` to ``stop``.
 
     Returns:
-        ``[I, I]``, symmetric; an item is no neighbour of itself.
+        ``[R, I]``, of a symmetric matrix; an item is no neighbour of itself.
     """
-    total = sparse.csr_matrix((item_num, item_num), dtype=np.float32)
+    shape = (rows.stop - rows.start, item_num)
+    total = sparse.csr_matrix(shape, dtype=np.float32)
     for distance in range(1, window + 1):
-        one, other = item[:-distance], item[distance:]
-        pair = (user[:-distance] == user[distance:]) & (one != other)
-        if pair.any():
-            weight = np.full(int(pair.sum()), 1 / distance, dtype=np.float32)
-            total = total + sparse.csr_matrix((weight, (one[pair], other[pair])), shape=total.shape)
-    return sparse.csr_matrix(total + total.T)
+        pair = _pairs(user, item, distance)
+        for one, other in (pair, pair[::-1]):
+            mine = (one >= rows.start) & (one < rows.stop)
+            if mine.any():
+                weight = np.full(int(mine.sum()), 1 / distance, dtype=np.float32)
+                total = total + sparse.csr_matrix((weight, (one[mine] - rows.start, other[mine])), shape=shape)
+    return total
 
 
-def _blocks(pointer: NDArray[np.int64]) -> Iterator[slice]:
-    """Rows, a few million elements at a time, of ``pointer [I + 1]``, the elements before each row."""
+def blocks(number: Integers) -> Iterator[slice]:
+    """Consecutive items with about :data:`PAIRS_AT_ONCE` pairs together, from ``number [I]``, the pairs of each."""
+    before = np.concatenate([[0], number.cumsum()])
     start = 0
-    while start < len(pointer) - 1:
-        end = int(np.searchsorted(pointer, pointer[start] + SORTED_AT_ONCE, side="right")) - 1
-        end = max(end, start + 1)
-        yield slice(start, end)
-        start = end
+    while start < len(number):
+        stop = int(np.searchsorted(before, before[start] + PAIRS_AT_ONCE, side="right")) - 1
+        stop = max(stop, start + 1)
+        yield slice(start, stop)
+        start = stop
 
 
-def nearest(parts: Sequence[sparse.csr_matrix], kept: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def nearest(
+    parts: Sequence[sparse.csr_matrix], close: NDArray[np.float64], rows: slice, kept: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The nearest neighbours of each item, and how near they are::
 
         log(1 + 100 c_ij / sqrt((c_i + 5) (c_j + 5)))    with c_i = sum_j c_ij
 
     Args:
-        parts: closeness ``[I, I]`` in parts, which are added up.
+        parts: closeness ``[R, I]`` of the rows, in parts, which are added up.
+        close: ``[I]``, each item's closeness to all others together.
+        rows: the items asked for.
         kept: ``K``, neighbours of each item.
 
     Returns:
-        Items and nearness, ``[I, K]`` each, the nearest first; 0 and 0 where there are fewer.
+        Items and nearness, ``[R, K]`` each, the nearest first; 0 and 0 where there are fewer.
     """
-    size = SHRINK + np.sum([np.asarray(part.sum(1)).ravel() for part in parts], axis=0)  # [I]
-    pairs = np.stack([part.indptr for part in parts]).astype(np.int64).sum(0)  # [I + 1], before each row
-    item = np.zeros((len(size), kept), dtype=np.int32)
-    near = np.zeros((len(size), kept), dtype=np.float32)
-    for rows in _blocks(pairs):
-        block = sum((part[rows] for part in parts[1:]), parts[0][rows]).tocoo()
-        row, column = block.row + rows.start, block.col
-        value = np.log1p(GAIN * block.data / np.sqrt(size[row] * size[column]))
-        order = np.lexsort((column, -value, row))
-        row, column, value = row[order], column[order], value[order]
-        rank = np.arange(len(row)) - np.searchsorted(row, row)
-        first = rank < kept
-        item[row[first], rank[first]], near[row[first], rank[first]] = column[first], value[first]
+    item = np.zeros((rows.stop - rows.start, kept), dtype=np.int32)
+    near = np.zeros(item.shape, dtype=np.float32)
+    pairs = sum(parts[1:], parts[0]).tocoo()
+    row, column, size = pairs.row, pairs.col, SHRINK + close
+    value = np.log1p(GAIN * pairs.data / np.sqrt(size[rows][row] * size[column]))
+    # Row after row, the nearest first; a nearness is below log(101), and equally near ones stay in order of their ids.
+    order = np.argsort(row - value.astype(np.float64) / 8, kind="stable")
+    row, column, value = row[order], column[order], value[order]
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
+    first = rank < kept
+    item[row[first], rank[first]], near[row[first], rank[first]] = column[first], value[first]
     return item, near
 
 
@@ -112,8 +138,8 @@ class Neighbours(nn.Module):
     def __init__(
         self,
         state_size: int,
-        user: NDArray[np.int64],
-        item: NDArray[np.int64],
+        user: Integers,
+        item: Integers,
         item_num: int,
         window: int,
         kept: int,
@@ -123,15 +149,21 @@ class Neighbours(nn.Module):
         if min(window, kept, recent) < 1:
             raise ValueError(f"neighbours need a window, a number and items, not {window}, {kept} and {recent}")
         kept = max(1, min(kept, MEMORY // (8 * item_num * (FOLDS + 1))))
-        of_fold = [user % FOLDS == fold for fold in range(FOLDS)]
-        parts = [closeness(user[mine], item[mine], item_num, window) for mine in of_fold]
-        others = [[part for part in parts if part is not own] for own in parts]
-        items, near = zip(*(nearest(some, kept) for some in (parts, *others)), strict=True)
-        self.register_buffer("item", torch.from_numpy(items[0]))  # [I, K]
-        self.register_buffer("near", torch.from_numpy(near[0]))
+        of_fold = [(user[user % FOLDS == fold], item[user % FOLDS == fold]) for fold in range(FOLDS)]
+        close, number = zip(*(totals(*own, item_num, window) for own in of_fold), strict=True)
+        tables = [range(FOLDS), *([f for f in range(FOLDS) if f != own] for own in range(FOLDS))]  # the folds of each
+        items = np.zeros((len(tables), item_num, kept), dtype=np.int32)
+        near = np.zeros(items.shape, dtype=np.float32)
+        for rows in blocks(np.sum(number, 0)):
+            parts = [closeness(*own, item_num, window, rows) for own in of_fold]
+            for table, folds in enumerate(tables):
+                total = np.sum([close[fold] for fold in folds], 0)
+                items[table, rows], near[table, rows] = nearest([parts[f] for f in folds], total, rows, kept)
+        self.register_buffer("item", torch.from_numpy(items[0].copy()))  # [I, K]
+        self.register_buffer("near", torch.from_numpy(near[0].copy()))
         # Those of the folds are for training only, which has the data.
-        self.register_buffer("fold_item", torch.from_numpy(np.stack(items[1:])), persistent=False)  # [5, I, K]
-        self.register_buffer("fold_near", torch.from_numpy(np.stack(near[1:])), persistent=False)
+        self.register_buffer("fold_item", torch.from_numpy(items[1:].copy()), persistent=False)  # [5, I, K]
+        self.register_buffer("fold_near", torch.from_numpy(near[1:].copy()), persistent=False)
         self.of_lag = nn.Parameter(0.4 * 0.8 ** torch.arange(recent))
         self.of_state = nn.Linear(state_size, 1)
         for parameter in self.of_state.parameters():

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from recbole_clia.nn import Neighbours
 from recbole_clia.nn import neighbours as module
-from recbole_clia.nn.neighbours import FOLDS, closeness, nearest
+from recbole_clia.nn.neighbours import FOLDS, blocks, closeness, nearest, totals
 
 ITEMS, STATE = 9, 3
+ALL = slice(0, ITEMS)
 Histories = dict[int, list[int]]
 
 
@@ -93,31 +94,72 @@ def rows() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("seed", range(3))
 def test_closeness_equals_a_loop(seed: int, window: int) -> None:
     histories = made_histories(seed)
-    np.testing.assert_allclose(
-        closeness(*flat(histories), ITEMS, window).toarray(), close_by_loop(histories, window), rtol=1e-6
-    )
+    want = close_by_loop(histories, window)
+    for rows in (ALL, slice(0, 1), slice(2, 7), slice(8, 9)):
+        got = closeness(*flat(histories), ITEMS, window, rows).toarray()
+        np.testing.assert_allclose(got, want[rows], rtol=1e-6)
+    np.testing.assert_allclose(totals(*flat(histories), ITEMS, window)[0], want.sum(1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_the_pairs_of_each_item_equal_a_loop(window: int) -> None:
+    histories = made_histories()
+    want = np.zeros(ITEMS)
+    for history in histories.values():
+        for here, one in enumerate(history):
+            want[one] += sum(other != one for other in history[max(0, here - window) : here + window + 1])
+    assert (totals(*flat(histories), ITEMS, window)[1] == want).all()
 
 
 @pytest.mark.parametrize("histories", [{}, {1: [3]}, {1: [3, 3, 3]}, {1: [3], 2: [4]}], ids=str)
 def test_without_two_items_in_one_history_nothing_is_close(histories: Histories) -> None:
-    close = closeness(*flat(histories), ITEMS, 5)
+    close = closeness(*flat(histories), ITEMS, 5, ALL)
     assert close.shape == (ITEMS, ITEMS)
     assert close.nnz == 0
-    item, near = nearest([close], 3)
+    total, number = totals(*flat(histories), ITEMS, 5)
+    assert not total.any()
+    assert not number.any()
+    item, near = nearest([close], total, ALL, 3)
     assert item.shape == near.shape == (ITEMS, 3)
     assert not item.any()
     assert not near.any()
 
 
 @pytest.mark.parametrize("kept", [1, 3, 20])
-@pytest.mark.parametrize("at_once", [1, 7, 1 << 22])
-def test_the_nearest_equal_a_loop(monkeypatch: pytest.MonkeyPatch, kept: int, at_once: int) -> None:
-    monkeypatch.setattr(module, "SORTED_AT_ONCE", at_once)
+def test_the_nearest_equal_a_loop(kept: int) -> None:
     histories = made_histories()
-    want = nearest_by_loop(close_by_loop(histories, 3), kept)
-    assert_nearest(*nearest([closeness(*flat(histories), ITEMS, 3)], kept), want)
+    close = close_by_loop(histories, 3)
+    want, total = nearest_by_loop(close, kept), close.sum(1)
+    assert_nearest(*nearest([closeness(*flat(histories), ITEMS, 3, ALL)], total, ALL, kept), want)
     thirds = [{u: history for u, history in histories.items() if u % 3 == third} for third in range(3)]
-    assert_nearest(*nearest([closeness(*flat(some), ITEMS, 3) for some in thirds], kept), want)
+    for rows in (ALL, slice(4, 6)):
+        parts = [closeness(*flat(some), ITEMS, 3, rows) for some in thirds]
+        item, near = nearest(parts, total, rows, kept)
+        whole = np.zeros((2, ITEMS, kept))
+        whole[:, rows] = item, near
+        assert_nearest(*whole, [want[i] if i in range(ITEMS)[rows] else [] for i in range(ITEMS)])
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 12, 1000])
+def test_blocks_are_the_fewest_that_hold_few_pairs(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", at_once)
+    number = np.array([0, 3, 9, 0, 0, 5, 5, 1, 30, 2])
+    found = list(blocks(number))
+    assert [i for rows in found for i in range(rows.start, rows.stop)] == list(range(len(number)))
+    for rows, after in zip(found, [*found[1:], None], strict=True):
+        assert number[rows].sum() <= at_once or rows.stop == rows.start + 1
+        if after is not None:
+            assert number[rows.start : rows.stop + 1].sum() > at_once
+
+
+@pytest.mark.parametrize("at_once", [1, 30])
+def test_the_tables_do_not_depend_on_how_many_pairs_are_counted_at_once(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    whole = made_module(made_histories())
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", at_once)
+    for name, table in made_module(made_histories()).named_buffers():
+        assert torch.equal(table, whole.get_buffer(name))
 
 
 # ----- what is added to the logits
