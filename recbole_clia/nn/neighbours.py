@@ -152,18 +152,20 @@ class Neighbours(nn.Module):
         of_fold = [(user[user % FOLDS == fold], item[user % FOLDS == fold]) for fold in range(FOLDS)]
         close, number = zip(*(totals(*own, item_num, window) for own in of_fold), strict=True)
         tables = [range(FOLDS), *([f for f in range(FOLDS) if f != own] for own in range(FOLDS))]  # the folds of each
+        total = [np.sum([close[fold] for fold in folds], 0) for folds in tables]  # [I] each
         items = np.zeros((len(tables), item_num, kept), dtype=np.int32)
         near = np.zeros(items.shape, dtype=np.float32)
         for rows in blocks(np.sum(number, 0)):
             parts = [closeness(*own, item_num, window, rows) for own in of_fold]
             for table, folds in enumerate(tables):
-                total = np.sum([close[fold] for fold in folds], 0)
-                items[table, rows], near[table, rows] = nearest([parts[f] for f in folds], total, rows, kept)
+                found = nearest([parts[fold] for fold in folds], total[table], rows, kept)
+                items[table, rows], near[table, rows] = found
+        # Copies, since a file of weights would hold the whole of what they are a part of.
         self.register_buffer("item", torch.from_numpy(items[0].copy()))  # [I, K]
         self.register_buffer("near", torch.from_numpy(near[0].copy()))
         # Those of the folds are for training only, which has the data.
-        self.register_buffer("fold_item", torch.from_numpy(items[1:].copy()), persistent=False)  # [5, I, K]
-        self.register_buffer("fold_near", torch.from_numpy(near[1:].copy()), persistent=False)
+        self.register_buffer("fold_item", torch.from_numpy(items[1:]), persistent=False)  # [5, I, K]
+        self.register_buffer("fold_near", torch.from_numpy(near[1:]), persistent=False)
         self.of_lag = nn.Parameter(0.4 * 0.8 ** torch.arange(recent))
         self.of_state = nn.Linear(state_size, 1)
         for parameter in self.of_state.parameters():
