@@ -45,7 +45,17 @@ SHARED = (
     *("epochs", "eval_step", "stopping_step", "train_seconds"),
 )
 # Settings that change no figure of a run, or that the files' fingerprint stands for.
-IDLE = {"data_path", "data_cache", "checkpoint_dir", "show_progress", "state", "gpu_id", "use_gpu", "config_files"}
+IDLE = {
+    "data_path",
+    "data_cache",
+    "checkpoint_dir",
+    "show_progress",
+    "state",
+    "gpu_id",
+    "use_gpu",
+    "device",
+    "config_files",
+}
 IDLE |= {"log_wandb", "wandb_project", "save_dataset", "save_dataloaders", "dataset_save_path"}
 IDLE |= {"dataloaders_save_path", "local_rank", "world_size", "offset", "nproc", "ip", "port", "single_spec"}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import UsageError
 
+FORMS = ("packed", "rows", "recbole", "released")
 LEAST_SECONDS = 10.0  # a single short epoch says little
 
 
@@ -23,7 +24,7 @@ class Contender:
 
     Attributes:
         model: its name.
-        form: ``packed``, ``rows`` (one row per prefix, by this package), ``recbole`` (RecBole's
+        form: one of :data:`FORMS`: ``packed``, ``rows`` (one row per prefix, by this package), ``recbole`` (RecBole's
             loop with its faults mended) or ``released`` (with its anomaly mode on, as it comes).
     """
 
@@ -48,6 +49,8 @@ class Contender:
 
 CONTENDERS = (
     Contender("CLIA", "packed"),
+    Contender("GRU4Rec", "packed"),
+    Contender("SASRec", "packed"),
     Contender("CLIA", "rows"),
     Contender("GRU4Rec", "recbole"),
     Contender("GRU4Rec", "released"),
@@ -66,6 +69,7 @@ class Timing:
             ``batches`` where those are fewer than ``of``.
         batches, of: batches of an epoch that were timed, and batches in an epoch.
         peak_mib: largest resident memory of the process, or on a GPU the largest allocation there.
+        device: where the model was.
     """
 
     contender: str
@@ -74,6 +78,7 @@ class Timing:
     batches: int
     of: int
     peak_mib: float
+    device: str
 
 
 def measure(contender: Contender, dataset: str, settings: Mapping[str, Any], batches: int | None) -> Timing:
@@ -124,6 +129,7 @@ def _measure_here(contender: Contender, dataset: str, settings: Mapping[str, Any
         batches=timed,
         of=total,
         peak_mib=peak_mib(config["device"]),
+        device=device_name(config["device"]),
     )
 
 
@@ -138,6 +144,16 @@ class _First:
             if number == self.count:
                 return
             yield batch
+
+
+def device_name(device: Any) -> str:
+    """The name of a GPU, or on a CPU the number of threads."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' * (threads != 1)}"
 
 
 def peak_mib(device: Any) -> float:
@@ -167,7 +183,7 @@ def draw(timings: Sequence[Timing], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(8, 0.5 * len(timings) + 1.2), layout="constrained")
     bars = axes.barh([t.contender for t in timings], [t.seconds for t in timings])
-    axes.bar_label(bars, [f" {t.seconds:.1f} s, {t.seconds / timings[0].seconds:.0f}x" for t in timings])
+    axes.bar_label(bars, [f" {t.seconds:.1f} s, {t.seconds / timings[0].seconds:.3g}x" for t in timings])
     axes.set_xscale("log")
     seconds = [t.seconds for t in timings]
     axes.set_xlim(min(seconds) / 5, 5 * max(seconds))  # room for the shortest bar and the longest label

@@ -269,7 +269,7 @@ def test_thirty_two_histories_can_be_learnt_by_heart(workplace: Any, made: dict[
     model = prepared.model
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     (batch,) = list(prepared.train)
-    for _ in range(150):
+    for _ in range(300):
         optimizer.zero_grad()
         sum(model.calculate_loss(batch)).backward()
         optimizer.step()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from recbole_clia.nn import InterestFusion, LongTermEncoder, ShortTermEncoder
 from recbole_clia.nn.long_term import LOGIT_BOUND
-from recbole_clia.nn.recurrence import GatedLinearRecurrence, gated_scan
+from recbole_clia.nn.recurrence import GatedLinearRecurrence, carry_by_doubling, carry_by_steps, gated_scan
 
 B, L, D, H = 3, 7, 4, 5
 
@@ -77,6 +79,23 @@ def test_long_term_encoder_survives_extreme_logits(items: Tensor, scale: float) 
 def test_gated_scan_gradient(length: int, rows: int) -> None:
     gates = torch.randn(rows, length, 3 * 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(gated_scan, (gates,))
+
+
+@pytest.mark.parametrize("carry", [carry_by_steps, carry_by_doubling])
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 7, 8, 9, 33])
+def test_both_ways_to_carry_equal_the_recurrence(carry: Callable[..., None], back: bool, length: int) -> None:
+    keep = torch.rand(B, length, H, dtype=torch.float64)
+    keep[0, length // 2] = 0  # nothing passes
+    keep[1] = 1  # everything does
+    state = torch.randn(B, length, H, dtype=torch.float64)
+    want, kept = state.numpy().copy(), keep.clone()
+    for t in range(length - 1, 0, -1) if back else range(1, length):
+        now, other = (t - 1, t) if back else (t, t - 1)
+        want[:, now] += keep[:, t].numpy() * want[:, other]
+    carry(keep, state, back)
+    np.testing.assert_allclose(state.numpy(), want, rtol=0, atol=1e-12)
+    assert torch.equal(keep, kept)
 
 
 @pytest.mark.parametrize("rows", [1, B])
