@@ -44,13 +44,14 @@ def both_ways(path: Path) -> tuple[float, float, float]:
     repeats = []
     for batch in loader:
         interaction, scores, row, target = trainer._full_sort_batch_eval(batch)
+        row, target = row.to(scores.device), target.to(scores.device)
         places[0].append(ranks(scores, row, target, 10))
-        for position, user in enumerate(interaction[users].tolist()):
+        for position, (user, wanted) in enumerate(zip(interaction[users].tolist(), target.tolist(), strict=True)):
             history = log.column(items, slice(int(log.start[user]), int(log.start[user + 1]) - 1))
-            repeats.append(bool((history == target[position]).any()))
+            repeats.append(bool((history == wanted).any()))
             scores[position, history] = -torch.inf
         places[1].append(ranks(scores, row, target, 10))
-    plain, hidden = (row_metrics(torch.cat(p).numpy().astype(np.int64))[METRIC].mean() for p in places)
+    plain, hidden = (row_metrics(torch.cat(p).cpu().numpy().astype(np.int64))[METRIC].mean() for p in places)
     return float(plain), float(hidden), float(np.mean(repeats))
 
 

@@ -91,7 +91,8 @@ class PluginConfig(Config):  # type: ignore[misc]
     def log_remarks(self) -> None:
         """Warn of the keys that do nothing for this model, and of what this machine is slow at."""
         remarks = list(self.remarks)
-        if self["softmax_dtype"] == "bfloat16" and not multiplies_bfloat16(self["device"]):
+        in_bfloat16 = self["loss_type"] == "CE" and self["softmax_dtype"] == "bfloat16"
+        if in_bfloat16 and not multiplies_bfloat16(self["device"]):
             remarks.append(
                 "softmax_dtype: this CPU does not multiply bfloat16 itself, so that training takes several times as "
                 "long as with float32; auto takes the faster one"

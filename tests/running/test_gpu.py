@@ -36,10 +36,13 @@ def small(made: dict[str, Any]) -> dict[str, Any]:
 
 def losses_and_gradients(model: Any, batch: Any) -> tuple[list[float], dict[str, torch.Tensor]]:
     model.zero_grad()
+    for module in model.modules():
+        if isinstance(module, torch.nn.RNNBase):
+            module.train()  # cuDNN goes back through them in no other mode; one layer has no dropout
     losses = model.calculate_loss(batch)
     losses = losses if isinstance(losses, tuple) else (losses,)
     sum(losses).backward()
-    gradients = {name: p.grad.cpu() for name, p in model.named_parameters() if p.grad is not None}
+    gradients = {name: p.grad.detach().cpu().clone() for name, p in model.named_parameters() if p.grad is not None}
     return [loss.item() for loss in losses], gradients
 
 
