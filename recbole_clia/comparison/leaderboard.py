@@ -63,6 +63,7 @@ class Entry:
         curves: of each seed, training seconds and validation scores.
         rows: mean NDCG@10 over seeds of each user, with ``user``, ``history``, ``popularity``.
         rising: runs of which the last of several epochs was the best one.
+        devices: what its runs were trained on.
         tuned: what its settings come from, if they were searched.
     """
 
@@ -80,6 +81,7 @@ class Entry:
     curves: Sequence[tuple[Floats, Floats]] = field(repr=False)
     rows: Mapping[str, Any] = field(repr=False)
     rising: int
+    devices: tuple[str, ...]
     tuned: Tuned | None = None
 
     @property
@@ -199,8 +201,13 @@ def _entry(model: str, runs: _Runs, over_seeds: Mapping[str, PValue], over_users
         curves=tuple(curves),
         rows={**columns, METRICS[0]: np.array([*runs.gain(seeds).values()])},
         rising=sum(len(scores) > 1 and int(scores.argmax()) == len(scores) - 1 for _, scores in curves),
+        devices=tuple(sorted({_device(record) for record in records})),
         tuned=tuned,
     )
+
+
+def _device(record: Mapping[str, Any]) -> str:
+    return "CPU" if record["device"] == "cpu" else str(record["machine"]["gpu"])
 
 
 # --- tests ---------------------------------------------------------------------------------

@@ -75,6 +75,12 @@ def notes(board: Board) -> list[str]:
     else:
         told.append("No tests: there is no baseline among the models.")
     told.append("s to best: training seconds up to the best epoch, evaluation not counted.")
+    devices = sorted({device for entry in board.entries for device in entry.devices})
+    if len(devices) == 1:
+        told.append(f"Trained on: {devices[0]}.")
+    elif devices:
+        which = "; ".join(f"{entry.name} on {' and '.join(entry.devices)}" for entry in board.entries)
+        told.append(f"Trained on different devices, whose seconds and memory do not compare: {which}.")
     rising = [f"{entry.rising} of {len(entry.seeds)} runs of {entry.name}" for entry in board.entries if entry.rising]
     if rising:
         told.append(
@@ -207,6 +213,7 @@ def csv_text(boards: Sequence[Board]) -> str:
         "parameters",
         "peak_mib",
         "runs best at their end",
+        "devices",
         "trials",
         "settings_file",
     ]
@@ -221,6 +228,7 @@ def csv_text(boards: Sequence[Board]) -> str:
             for metric in METRICS:
                 row += [board.baselines.get(metric, ""), *_both(entry.over_seeds[metric])]
             row += [*_both(entry.over_users), entry.parameters, _number(entry.peak_mib), entry.rising]
+            row.append("; ".join(entry.devices))
             writer.writerow([*row, *((entry.tuned.trials, entry.tuned.file) if entry.tuned else ("", ""))])
     return stream.getvalue()
 

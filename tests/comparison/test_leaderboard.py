@@ -46,6 +46,8 @@ def made_outcomes(folder: Path, models: dict[str, float], seeds: list[int]) -> l
                 "seconds": 5.0 * worse,
                 "parameters": 12345,
                 "peak_mib": 321.0,
+                "device": "cpu",
+                "machine": {"gpu": None},
                 "rows_crc": write_rows(folder / run.folder, rows),
             }
             outcomes.append(Outcome(run, record, True))
@@ -164,6 +166,24 @@ def test_a_run_that_was_best_at_its_end_is_told(tmp_path: Path) -> None:
     assert "CLIA" not in told
     rows = list(csv.DictReader(io.StringIO(tables.csv_text([board]))))
     assert {row["model"]: row["runs best at their end"] for row in rows} == {"CLIA": "0", "SASRec": "1", "Pop": "0"}
+
+
+def test_seconds_of_different_devices_are_not_compared_in_silence(tmp_path: Path) -> None:
+    outcomes = made_outcomes(tmp_path, {"CLIA": 1.0, "SASRec": 2.0, "Pop": 3.0}, [1, 2])
+    (told,) = [note for note in tables.notes(*boards(outcomes, tmp_path)) if note.startswith("Trained on")]
+    assert told == "Trained on: CPU."
+    for outcome in outcomes:
+        if outcome.run.model != "CLIA" and outcome.run.seed == 2:
+            outcome.record.update(device="cuda", machine={"gpu": "Made G1"})
+    (board,) = boards(outcomes, tmp_path)
+    (told,) = [note for note in tables.notes(board) if note.startswith("Trained on")]
+    assert "do not compare: CLIA on CPU; SASRec (packed) on CPU and Made G1; Pop on CPU and Made G1." in told
+    rows = list(csv.DictReader(io.StringIO(tables.csv_text([board]))))
+    assert {row["model"]: row["devices"] for row in rows} == {
+        "CLIA": "CPU",
+        "SASRec": "CPU; Made G1",
+        "Pop": "CPU; Made G1",
+    }
 
 
 def test_nothing_done_is_a_board_without_entries(tmp_path: Path) -> None:
