@@ -19,6 +19,8 @@ import matplotlib
 from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from recbole_clia.comparison.record import device_of
+
 ROOT = Path(__file__).resolve().parent.parent
 ACROSS = 3  # panels
 
@@ -48,7 +50,10 @@ def draw(found: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], svg: Pa
                     seconds, scores = ([p[key] for p in record["curve"]] for key in ("train_seconds", "valid_score"))
                     label = name if place == 0 else None
                     axis.plot(seconds, scores, color=colors[name], linewidth=1, marker=".", markersize=3, label=label)
-            axis.set(title=dataset, xscale="log", xlabel="training seconds", ylim=(0, None))
+            devices = sorted({device_of(record) for records in models.values() for record in records})
+            axis.set(
+                title=f"{dataset}, {' and '.join(devices)}", xscale="log", xlabel="training seconds", ylim=(0, None)
+            )
             axis.set_ylabel("validation NDCG@10")
             axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .execute import Outcome
 from .plan import METRICS, OURS, Tuned
-from .record import COLUMNS, Rows, read_rows
+from .record import COLUMNS, Rows, device_of, read_rows
 from .score import row_metrics
 
 Floats = NDArray[np.float64]
@@ -201,13 +201,9 @@ def _entry(model: str, runs: _Runs, over_seeds: Mapping[str, PValue], over_users
         curves=tuple(curves),
         rows={**columns, METRICS[0]: np.array([*runs.gain(seeds).values()])},
         rising=sum(len(scores) > 1 and int(scores.argmax()) == len(scores) - 1 for _, scores in curves),
-        devices=tuple(sorted({_device(record) for record in records})),
+        devices=tuple(sorted({device_of(record) for record in records})),
         tuned=tuned,
     )
-
-
-def _device(record: Mapping[str, Any]) -> str:
-    return "CPU" if record["device"] == "cpu" else str(record["machine"]["gpu"])
 
 
 # --- tests ---------------------------------------------------------------------------------

@@ -20,7 +20,10 @@ COLUMNS = ("user", "item", "history", "popularity", "rank")
 
 Rows = NDArray[np.int64]
 # What a finished run tells, besides what every record has.
-_RESULTS = ("valid", "test", "curve", "best_epoch", "seconds", "seconds_to_best", "parameters", "peak_mib", "rows_crc")
+_RESULTS = (
+    *("valid", "test", "curve", "best_epoch", "seconds", "seconds_to_best", "parameters", "peak_mib", "rows_crc"),
+    *("device", "machine"),
+)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
@@ -87,6 +90,11 @@ def read_record(folder: Path, key: str) -> dict[str, Any] | None:
     if any(name not in record for name in _RESULTS) or read_rows(folder, record["rows_crc"]) is None:
         return None
     return record
+
+
+def device_of(record: Mapping[str, Any]) -> str:
+    """What a finished run was trained on; seconds and memory of different devices do not compare."""
+    return "CPU" if record["device"] == "cpu" else str(record["machine"]["gpu"])
 
 
 def read_rows(folder: Path, crc: int) -> Rows | None:
