@@ -28,7 +28,7 @@ def next_occurrence(items: Tensor) -> Tensor:
     width = items.shape[1]
     ordered, column = items.sort(dim=1, stable=True)  # [B, L] each
     following = torch.full_like(column, width)
-    following[:, :-1] = column[:, 1:].where(ordered[:, 1:] == ordered[:, :-1], torch.tensor(width, device=items.device))
+    following[:, :-1] = torch.where(ordered[:, 1:] == ordered[:, :-1], column[:, 1:], width)
     return torch.empty_like(column).scatter(1, column, following)
 
 
