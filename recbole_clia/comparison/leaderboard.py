@@ -59,6 +59,8 @@ class Entry:
         metrics: each test metric over the seeds.
         over_seeds: paired t-test over seeds of each metric against the best baseline of that metric.
         over_users: Wilcoxon's signed-rank test over users of the seeds' mean NDCG@10, against the best baseline of it.
+        hidden: NDCG@10 once the items of the histories are out of the ranking, over the seeds.
+        hidden_over_users: like ``over_users``, of ``hidden``.
         seconds_to_best: training seconds up to the best epoch.
         curves: of each seed, training seconds and validation scores.
         rows: mean NDCG@10 over seeds of each user, with ``user``, ``history``, ``popularity``.
@@ -74,6 +76,8 @@ class Entry:
     metrics: Mapping[str, Summary]
     over_seeds: Mapping[str, PValue]
     over_users: PValue
+    hidden: Summary
+    hidden_over_users: PValue
     seconds_to_best: Summary
     seconds: Summary
     parameters: int
@@ -96,7 +100,9 @@ class Board:
     Attributes:
         entries: the best first, by the mean NDCG@10 on test.
         baselines: the baseline of the best mean of each metric, by its metric; none without a baseline.
+        hidden_baseline: that of NDCG@10 with the histories hidden.
         users: test rows, one a user.
+        repeats: part of them whose target is in the history; NaN without a row.
         failed: runs that failed, with their sentences.
         is_tuned: whether the models that can be were tuned first.
     """
@@ -104,7 +110,9 @@ class Board:
     dataset: str
     entries: tuple[Entry, ...]
     baselines: Mapping[str, str]
+    hidden_baseline: str | None
     users: int
+    repeats: float
     failed: tuple[tuple[str, str], ...]
     is_tuned: bool = False
 
@@ -132,12 +140,12 @@ class _Runs:
     records: Mapping[int, Mapping[str, Any]]
     rows: Mapping[int, Rows]
 
-    def values(self, metric: str, seeds: Sequence[int]) -> Floats:
-        return np.array([self.records[seed]["test"][metric] for seed in seeds], dtype=np.float64)
+    def values(self, metric: str, seeds: Sequence[int], of: str = "test") -> Floats:
+        return np.array([self.records[seed][of][metric] for seed in seeds], dtype=np.float64)
 
-    def gain(self, seeds: Sequence[int]) -> dict[int, float]:
-        """Mean NDCG@10 over the seeds of each user."""
-        each = [row_metrics(self.rows[seed][:, COLUMNS.index("rank")])["NDCG@10"] for seed in seeds]
+    def gain(self, seeds: Sequence[int], column: str = "rank") -> dict[int, float]:
+        """Mean NDCG@10 over the seeds of each user, by the ranks of a column."""
+        each = [row_metrics(self.rows[seed][:, COLUMNS.index(column)])["NDCG@10"] for seed in seeds]
         users = self.rows[seeds[0]][:, COLUMNS.index("user")]
         return dict(zip(users.tolist(), np.mean(each, axis=0).tolist(), strict=True))
 
@@ -157,19 +165,41 @@ def _board(
         for metric in METRICS
         if baselines
     }
+    best_hidden = max(
+        baselines,
+        key=lambda model: Summary.of(runs[model].values(METRICS[0], [*runs[model].records], "hidden")).mean,
+        default=None,
+    )
     over_seeds = _tests_over_seeds(runs, best)
-    over_users = _tests_over_users(runs, best.get(METRICS[0]))
+    over_users = _tests_over_users(runs, best.get(METRICS[0]), "rank")
+    hidden_over_users = _tests_over_users(runs, best_hidden, "hidden_rank")
     entries = [
-        _entry(model, runs[model], over_seeds[model], over_users[model], (tuned or {}).get((model, dataset)))
+        _entry(
+            model,
+            runs[model],
+            over_seeds[model],
+            over_users[model],
+            hidden_over_users[model],
+            (tuned or {}).get((model, dataset)),
+        )
         for model in runs
     ]
     entries.sort(key=lambda entry: -entry.metrics[METRICS[0]].mean)
     failed = tuple((str(o.run), o.record["sentence"]) for o in outcomes if o.record["state"] == "failed")
-    users = max((len(rows) for own in runs.values() for rows in own.rows.values()), default=0)
-    return Board(dataset, tuple(entries), best, users, failed, tuned is not None)
+    most = max((rows for own in runs.values() for rows in own.rows.values()), key=len, default=np.zeros((0, 0)))
+    users = len(most)
+    repeats = float(most[:, COLUMNS.index("repeat")].mean()) if users else NAN
+    return Board(dataset, tuple(entries), best, best_hidden, users, repeats, failed, tuned is not None)
 
 
-def _entry(model: str, runs: _Runs, over_seeds: Mapping[str, PValue], over_users: PValue, tuned: Tuned | None) -> Entry:
+def _entry(
+    model: str,
+    runs: _Runs,
+    over_seeds: Mapping[str, PValue],
+    over_users: PValue,
+    hidden_over_users: PValue,
+    tuned: Tuned | None,
+) -> Entry:
     records = list(runs.records.values())
     seeds = [*runs.records]
     first = runs.rows[seeds[0]]
@@ -194,6 +224,8 @@ def _entry(model: str, runs: _Runs, over_seeds: Mapping[str, PValue], over_users
         metrics={metric: Summary.of(runs.values(metric, seeds)) for metric in METRICS},
         over_seeds=over_seeds,
         over_users=over_users,
+        hidden=Summary.of(runs.values(METRICS[0], seeds, "hidden")),
+        hidden_over_users=hidden_over_users,
         seconds_to_best=Summary.of([record["seconds_to_best"] for record in records]),
         seconds=Summary.of([record["seconds"] for record in records]),
         parameters=int(records[0]["parameters"]),
@@ -223,8 +255,8 @@ def _tests_over_seeds(runs: Mapping[str, _Runs], best: Mapping[str, str]) -> dic
     return found
 
 
-def _tests_over_users(runs: Mapping[str, _Runs], best: str | None) -> dict[str, PValue]:
-    """All models of a dataset are one family of comparisons."""
+def _tests_over_users(runs: Mapping[str, _Runs], best: str | None, column: str) -> dict[str, PValue]:
+    """By the ranks of a column; all models of a dataset are one family of comparisons."""
     found = {model: PValue() for model in runs}
     others = [model for model in runs if best is not None and model != best]
     ps = []
@@ -234,7 +266,7 @@ def _tests_over_users(runs: Mapping[str, _Runs], best: str | None) -> dict[str, 
         if len(common) < 2:
             ps.append(NAN)
             continue
-        mine, theirs = one.gain(common), other.gain(common)
+        mine, theirs = one.gain(common, column), other.gain(common, column)
         users = [user for user in mine if user in theirs]
         ps.append(wilcoxon(np.array([mine[u] for u in users]), np.array([theirs[u] for u in users])))
     for model, p, corrected in zip(others, ps, holm(ps), strict=True):

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 RECORD, ROWS, LOG, OUTPUT = "run.json", "rows.npy", "log.txt", "output.txt"
 # Columns of the rows of a run, one test row each, in order of the users' tokens.
-COLUMNS = ("user", "item", "history", "popularity", "rank")
+COLUMNS = ("user", "item", "history", "popularity", "rank", "hidden_rank", "repeat")
 
 Rows = NDArray[np.int64]
 # What a finished run tells, besides what every record has.
 _RESULTS = (
-    *("valid", "test", "curve", "best_epoch", "seconds", "seconds_to_best", "parameters", "peak_mib", "rows_crc"),
-    *("device", "machine"),
+    *("valid", "test", "hidden", "curve", "best_epoch", "seconds", "seconds_to_best"),
+    *("parameters", "peak_mib", "rows_crc", "device", "machine"),
 )
 
 
@@ -68,7 +68,7 @@ def _finite(value: Any) -> Any:
 
 
 def write_rows(folder: Path, rows: Rows) -> int:
-    """Write ``rows.npy``, ``[T, 5]`` of :data:`COLUMNS`; returns its checksum for the record."""
+    """Write ``rows.npy``, ``[T, 7]`` of :data:`COLUMNS`; returns its checksum for the record."""
     rows = np.ascontiguousarray(rows, dtype=np.int64)
     write_atomically(folder / ROWS, lambda stream: np.save(stream, rows, allow_pickle=False))
     return zlib.crc32(rows.tobytes())

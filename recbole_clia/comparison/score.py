@@ -43,13 +43,59 @@ def ranks(scores: Tensor, row: Tensor, item: Tensor, top: int) -> Tensor:
     return torch.where(found.any(1), found.int().argmax(1) + 1, (above + 1).clamp(min=first.shape[1] + 1))
 
 
+class Histories:
+    """All interactions of each user, the target of a test row among them.
+
+    Args:
+        user: of each interaction, ``[N]``.
+        item: likewise.
+        users: number of user ids.
+    """
+
+    def __init__(self, user: NDArray[np.int64], item: NDArray[np.int64], users: int) -> None:
+        self.size = np.bincount(user, minlength=users)
+        self._item = item[user.argsort(kind="stable")]
+        self._start = np.concatenate([[0], self.size.cumsum()])
+
+    def of(self, user: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """The items of ``user [T]``, one after the other, and the place of the user of each; ``[M]`` both."""
+        size = self.size[user]
+        place = np.repeat(np.arange(len(user)), size)
+        within = np.arange(len(place)) - np.repeat(size.cumsum() - size, size)
+        return torch.from_numpy(self._item[self._start[user][place] + within]), torch.from_numpy(place)
+
+
+def hidden_ranks(
+    scores: Tensor, row: Tensor, item: Tensor, top: int, had: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Like :func:`ranks`, with the items of each row's history out of the ranking; overwrites ``scores``.
+
+    Args:
+        had: items of the rows' users and the row of each (:meth:`Histories.of`), the target of a row once among them.
+
+    Returns:
+        The ranks ``[T]``, and whether the target is an item of the history ``[T]``; such a one stands behind all items.
+    """
+    every = torch.arange(len(row), device=scores.device)
+    if not torch.equal(row, every):
+        scores = scores[row]
+    items, place = (column.to(scores.device) for column in had)
+    repeat = torch.bincount(place[items == item[place]], minlength=len(row)) > 1
+    own = scores[every, item].clone()
+    scores[place, items] = -torch.inf
+    scores[every, item] = torch.where(repeat, -torch.inf, own)
+    last = torch.full_like(item, max(scores.shape[1], top + 1))
+    return torch.where(repeat, last, ranks(scores, every, item, top)), repeat
+
+
 @torch.no_grad()
 def rank_test_set(config: Any, model: Any, dataset: Any, loader: Any) -> tuple[Rows, int]:
     """The rows of the test set in the form of :data:`COLUMNS`, in order of the users' tokens.
 
     Users and items are numbered in order of their tokens, so that rows of different models match.  ``history`` is the
     number of the user's interactions before the target, and ``popularity`` that of the item's interactions outside
-    of the test set.
+    of the test set.  ``hidden_rank`` is the rank once the items of the history are out of the ranking, and behind all
+    items where the target is one of them, which ``repeat`` says by 1.
 
     Returns:
         The rows, and how many were left out as their user has fewer than three interactions.
@@ -61,29 +107,30 @@ def rank_test_set(config: Any, model: Any, dataset: Any, loader: Any) -> tuple[R
     if trainer.item_tensor is None:
         trainer.item_tensor = loader._dataset.get_item_feature().to(trainer.device)
     model.eval()
-    users, items, places = [], [], []
+    of_user, of_item = (_column(dataset, config[f"{name}_ID_FIELD"]) for name in ("USER", "ITEM"))
+    had = Histories(of_user, of_item, dataset.user_num)
+    top = max(config["topk"])
+    found = []
     for batch in loader:
         interaction, scores, row, item = trainer._full_sort_batch_eval(batch)
         row, item = row.to(scores.device), item.to(scores.device)
-        places.append(ranks(scores, row, item, max(config["topk"])).cpu())
-        users.append(interaction[config["USER_ID_FIELD"]].cpu()[row.cpu()])
-        items.append(item.cpu())
-    user, item, place = (torch.cat(column).numpy().astype(np.int64) for column in (users, items, places))
-    of_user, of_item = (_column(dataset, config[f"{name}_ID_FIELD"]) for name in ("USER", "ITEM"))
-    size = np.bincount(of_user, minlength=dataset.user_num)
-    kept = size[user] >= FEWEST
-    left_out = int((~kept).sum())
-    user, item, place = user[kept], item[kept], place[kept]
-    popularity = np.bincount(of_item, minlength=dataset.item_num) - np.bincount(item, minlength=dataset.item_num)
+        user = interaction[config["USER_ID_FIELD"]].cpu()[row.cpu()]
+        place = ranks(scores, row, item, top)
+        hidden, repeat = hidden_ranks(scores, row, item, top, had.of(user.numpy()))
+        found.append([column.cpu() for column in (user, item, place, hidden, repeat)])
+    user, item, *ranked = (torch.cat(column).numpy().astype(np.int64) for column in zip(*found, strict=True))
+    popularity = np.bincount(of_item, minlength=dataset.item_num)
+    kept = had.size[user] >= FEWEST
+    popularity -= np.bincount(item[kept], minlength=dataset.item_num)
     columns = {
         "user": _by_token(dataset, config["USER_ID_FIELD"])[user],
         "item": _by_token(dataset, config["ITEM_ID_FIELD"])[item],
-        "history": size[user] - 1,
+        "history": had.size[user] - 1,
         "popularity": popularity[item],
-        "rank": place,
+        **dict(zip(("rank", "hidden_rank", "repeat"), ranked, strict=True)),
     }
-    rows = np.stack([columns[name].astype(np.int64) for name in COLUMNS], axis=1)
-    return rows[rows[:, 0].argsort(kind="stable")], left_out
+    rows = np.stack([columns[name].astype(np.int64) for name in COLUMNS], axis=1)[kept]
+    return rows[rows[:, 0].argsort(kind="stable")], int((~kept).sum())
 
 
 def _column(dataset: Any, field: str) -> NDArray[np.int64]:
@@ -101,7 +148,12 @@ def _by_token(dataset: Any, field: str) -> NDArray[np.int64]:
     return place
 
 
+def means(rows: Rows, column: str) -> dict[str, float]:
+    """The metrics of all rows together, by the ranks of a column."""
+    metrics = row_metrics(rows[:, COLUMNS.index(column)])
+    return {name: float(values.mean()) for name, values in metrics.items()}
+
+
 def differences(rows: Rows, reported: Mapping[str, float]) -> dict[str, float]:
     """How far RecBole's own figures of the test set are from those of the rows."""
-    metrics = row_metrics(rows[:, COLUMNS.index("rank")])
-    return {name: abs(float(reported[name.lower()]) - float(values.mean())) for name, values in metrics.items()}
+    return {name: abs(float(reported[name.lower()]) - mean) for name, mean in means(rows, "rank").items()}

@@ -12,8 +12,11 @@ from tabulate import tabulate
 from .leaderboard import LEVEL, Board, Entry, PValue, Summary
 from .plan import METRICS
 
-HEADERS = ("model", "seeds", "valid NDCG@10", *METRICS, "p (users)", "s to best", "parameters", "peak MiB")
-_NUMERIC = ("valid_NDCG@10", *METRICS, "seconds_to_best", "seconds")
+HEADERS = (
+    *("model", "seeds", "valid NDCG@10", *METRICS, "p (users)", f"{METRICS[0]}, hidden", "p (hidden)"),
+    *("s to best", "parameters", "peak MiB"),
+)
+_NUMERIC = ("valid_NDCG@10", *METRICS, f"hidden_{METRICS[0]}", "seconds_to_best", "seconds")
 
 
 def spread(summary: Summary, digits: int = 4) -> str:
@@ -45,6 +48,8 @@ def cells(entry: Entry, board: Board) -> list[str]:
         spread(entry.valid),
         *map(marked, METRICS),
         probability(entry.over_users.corrected),
+        spread(entry.hidden),
+        probability(entry.hidden_over_users.corrected),
         spread(entry.seconds_to_best, 1),
         f"{entry.parameters:,}",
         f"{entry.peak_mib:,.0f}",
@@ -74,6 +79,19 @@ def notes(board: Board) -> list[str]:
         )
     else:
         told.append("No tests: there is no baseline among the models.")
+    if board.users:
+        hidden = (
+            f"{METRICS[0]}, hidden: once the items of a user's history are out of the ranking, as some services and "
+            "papers have it; "
+        )
+        hidden += (
+            f"the {board.repeats:.1%} of targets that are in the history then count 0."
+            if board.repeats
+            else "no target here is in the history."
+        )
+        if board.hidden_baseline:
+            hidden += f" p (hidden): like p (users), of this, against {board.hidden_baseline}."
+        told.append(hidden)
     told.append("s to best: training seconds up to the best epoch, evaluation not counted.")
     devices = sorted({device for entry in board.entries for device in entry.devices})
     if len(devices) == 1:
@@ -210,6 +228,10 @@ def csv_text(boards: Sequence[Board]) -> str:
     columns += [
         "p (users)",
         "p (users, Holm)",
+        f"hidden {METRICS[0]} best baseline",
+        "p (hidden)",
+        "p (hidden, Holm)",
+        "targets in the history",
         "parameters",
         "peak_mib",
         "runs best at their end",
@@ -223,11 +245,12 @@ def csv_text(boards: Sequence[Board]) -> str:
     for board in boards:
         for entry in board.entries:
             row: list[object] = [board.dataset, entry.model, entry.packed, len(entry.seeds), board.users]
-            for summary in (entry.valid, *entry.metrics.values(), entry.seconds_to_best, entry.seconds):
+            for summary in (entry.valid, *entry.metrics.values(), entry.hidden, entry.seconds_to_best, entry.seconds):
                 row += [_number(summary.mean), _number(summary.deviation)]
             for metric in METRICS:
                 row += [board.baselines.get(metric, ""), *_both(entry.over_seeds[metric])]
-            row += [*_both(entry.over_users), entry.parameters, _number(entry.peak_mib), entry.rising]
+            row += [*_both(entry.over_users), board.hidden_baseline or "", *_both(entry.hidden_over_users)]
+            row += [_number(board.repeats), entry.parameters, _number(entry.peak_mib), entry.rising]
             row.append("; ".join(entry.devices))
             writer.writerow([*row, *((entry.tuned.trials, entry.tuned.file) if entry.tuned else ("", ""))])
     return stream.getvalue()

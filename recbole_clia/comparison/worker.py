@@ -62,7 +62,7 @@ def _train(task: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     from .. import run
     from ..host.pop import count_every_interaction
     from ..running.benchmark import peak_mib
-    from .score import differences, rank_test_set, row_metrics
+    from .score import differences, means, rank_test_set
 
     if task["facts"]["model"] == "Pop":
         count_every_interaction()
@@ -86,7 +86,8 @@ def _train(task: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     to_best = [point["train_seconds"] for point in curve if point["epoch"] == result["best_epoch"]]
     return {
         "valid": {name: float(value) for name, value in (result["best_valid_result"] or {}).items()},
-        "test": {name: float(values.mean()) for name, values in row_metrics(rows[:, -1]).items()},
+        "test": means(rows, "rank"),
+        "hidden": means(rows, "hidden_rank"),
         "test_of_recbole": reported,
         "test_rows": len(rows),
         "test_rows_left_out": left_out,

@@ -78,6 +78,15 @@ def test_metrics_of_the_rows_are_recboles(
     for metric in METRICS:
         assert record["test"][metric] == metrics[metric].mean()
         assert record["test_of_recbole"][metric.lower()] == pytest.approx(metrics[metric].mean(), abs=0.51e-4)
+        assert record["hidden"][metric] == row_metrics(rows[:, COLUMNS.index("hidden_rank")])[metric].mean()
+    repeat = rows[:, COLUMNS.index("repeat")] == 1
+    rank, hidden = (rows[:, COLUMNS.index(name)] for name in ("rank", "hidden_rank"))
+    assert 0 < repeat.sum() < len(rows)
+    assert (hidden[repeat] > 20).all()
+    best, worst = np.minimum(rank - rows[:, COLUMNS.index("history")], 21), rank
+    assert (best[~repeat] <= hidden[~repeat]).all()
+    assert (hidden[~repeat] <= worst[~repeat]).all()
+    assert (hidden[~repeat] < worst[~repeat]).any()
     assert (workplace / "runs" / outcome.run.folder / "model.pth").is_file()
 
 
@@ -91,7 +100,8 @@ def test_rows_of_different_models_are_those_of_the_same_targets(
     outcomes = run_here(make_plan(["NARM", "Pop"], ["made"], [1], settings=settings), workplace / "runs")
     one, other = (np.load(workplace / "runs" / outcome.run.folder / ROWS) for outcome in outcomes)
     assert outcomes[1].record["test_rows_left_out"] > 0
-    assert np.array_equal(one[:, :-1], other[:, :-1])
+    shared = [COLUMNS.index(name) for name in ("user", "item", "history", "popularity", "repeat")]
+    assert np.array_equal(one[:, shared], other[:, shared])
     lines = [line.split("\t") for line in (Path(settings["data_path"]) / "made/made.inter").read_text().splitlines()]
     log = sorted((user, float(time), item) for user, item, time in lines[1:])
     users, items = (sorted({entry[place] for entry in log}) for place in (0, 2))
@@ -99,8 +109,8 @@ def test_rows_of_different_models_are_those_of_the_same_targets(
     for user in users:
         own = [item for name, _, item in log if name == user]
         if len(own) >= 3:
-            want.append([1 + users.index(user), 1 + items.index(own[-1]), len(own) - 1])
-    assert one[:, :3].tolist() == want
+            want.append([1 + users.index(user), 1 + items.index(own[-1]), len(own) - 1, own[-1] in own[:-1]])
+    assert one[:, [0, 1, 2, COLUMNS.index("repeat")]].tolist() == want
     outside = [item for _, _, item in log]
     for row in want:
         outside.remove(items[row[1] - 1])

@@ -20,7 +20,7 @@ from recbole_clia.comparison.leaderboard import boards, breakdown, holm, paired_
 from recbole_clia.comparison.page import page
 from recbole_clia.comparison.plan import METRICS, Run, Tuned
 from recbole_clia.comparison.record import write_rows
-from recbole_clia.comparison.score import ranks, row_metrics
+from recbole_clia.comparison.score import Histories, hidden_ranks, means, ranks, row_metrics
 
 USERS = 60
 
@@ -34,13 +34,16 @@ def made_outcomes(folder: Path, models: dict[str, float], seeds: list[int]) -> l
             shared = np.random.default_rng(0)
             rank = 1 + rng.geometric(1 / (4 * worse), USERS)
             columns = [np.arange(1, USERS + 1), shared.integers(1, 20, USERS), shared.integers(2, 40, USERS)]
-            rows = np.stack([*columns, shared.integers(1, 500, USERS), rank], axis=1)
+            repeat = shared.integers(0, 2, USERS)
+            hidden = np.where(repeat, 600, rank - rng.integers(0, rank))
+            rows = np.stack([*columns, shared.integers(1, 500, USERS), rank, hidden, repeat], axis=1)
             run = Run(model, "da_ta&1", seed, {}, {"packed": model in ("CLIA", "SASRec")}, f"{model}{seed}")
             record = {
                 "state": "done",
                 "packed": run.packed,
                 "valid": {"ndcg@10": 0.1 / worse + 0.001 * seed},
-                "test": {name: float(values.mean()) for name, values in row_metrics(rank).items()},
+                "test": means(rows, "rank"),
+                "hidden": means(rows, "hidden_rank"),
                 "curve": [{"epoch": e, "train_seconds": (1.0 + e) * worse, "valid_score": 0.01 * e} for e in range(3)],
                 "seconds_to_best": 2.0 * worse,
                 "seconds": 5.0 * worse,
@@ -82,6 +85,29 @@ def test_ties_are_those_of_topk() -> None:
     for item in range(1, 9):
         (rank,) = ranks(scores, torch.tensor([0]), torch.tensor([item]), 4).tolist()
         assert rank == (first.index(item) + 1 if item in first else 5)
+
+
+@pytest.mark.parametrize("users", [[3, 0, 2, 1], [2, 2, 0]])
+def test_hidden_ranks_are_those_of_a_loop(users: list[int]) -> None:
+    """A target that the user has had before stands behind all; an item that is had twice is hidden once."""
+    histories = [[1, 2, 2, 5], [7, 3, 7], [4, 6, 8, 9, 1], [2]]  # the last of each is the target
+    rng = np.random.default_rng(0)
+    log = [(user, item) for user, own in enumerate(histories) for item in own]
+    log = [log[place] for place in rng.permutation(len(log))]
+    had = Histories(*(np.array(column, dtype=np.int64) for column in zip(*log, strict=True)), 4)
+    assert had.size.tolist() == [4, 3, 5, 1]
+    of_user = {user: torch.tensor(rng.permutation(10).astype(np.float32)) for user in range(4)}
+    row = torch.tensor([sorted(set(users)).index(user) for user in users])
+    scores = torch.stack([of_user[user] for user in sorted(set(users))])
+    item = torch.tensor([histories[user][-1] for user in users])
+    found, repeat = hidden_ranks(scores, row, item, 3, had.of(np.array(users)))
+    want = []
+    for user in users:
+        *history, target = histories[user]
+        above = [i for i in range(10) if of_user[user][i] > of_user[user][target] and i not in history]
+        want.append(10 if target in history else 1 + len(above))
+    assert found.tolist() == want
+    assert repeat.tolist() == [user == 1 for user in users]
 
 
 def test_holm_by_hand() -> None:
@@ -128,8 +154,12 @@ def test_the_best_baseline_is_none_of_the_plugins(tmp_path: Path) -> None:
     assert [by_model[m].over_users.corrected for m in ("SASRec", "CLIA", "CLSR")] == pytest.approx(holm(users))
 
 
+def _rows(folder: Path, model: str, seed: int) -> Any:
+    return np.load(folder / f"{model}-da_ta&1-{seed}-{model}{seed}/rows.npy")
+
+
 def _ranks(folder: Path, model: str, seed: int) -> Any:
-    return np.load(folder / f"{model}-da_ta&1-{seed}-{model}{seed}/rows.npy")[:, 4]
+    return _rows(folder, model, seed)[:, 4]
 
 
 def test_tests_take_the_seeds_that_both_have(tmp_path: Path) -> None:
@@ -186,6 +216,27 @@ def test_seconds_of_different_devices_are_not_compared_in_silence(tmp_path: Path
     }
 
 
+def test_ranking_without_the_histories_is_compared_too(tmp_path: Path) -> None:
+    (board,) = boards(made_outcomes(tmp_path, {"CLIA": 1, "NARM": 2, "SASRec": 3}, [1, 2, 3]), tmp_path)
+    seeds = {m: [_rows(tmp_path, m, s) for s in (1, 2, 3)] for m in ("CLIA", "NARM", "SASRec")}
+    gains = {m: [row_metrics(rows[:, 5])["NDCG@10"] for rows in found] for m, found in seeds.items()}
+    best = max(("NARM", "SASRec"), key=lambda model: np.mean(gains[model]))
+    other = {"NARM": "SASRec", "SASRec": "NARM"}[best]
+    assert board.hidden_baseline == best
+    assert board.repeats == seeds["CLIA"][0][:, 6].mean()
+    users = [scipy.stats.wilcoxon(np.mean(gains[m], 0), np.mean(gains[best], 0)).pvalue for m in ("CLIA", other)]
+    for entry in board.entries:
+        assert entry.hidden.mean == pytest.approx(np.mean(gains[entry.model]))
+        assert entry.hidden.deviation == pytest.approx(np.std(np.mean(gains[entry.model], 1), ddof=1))
+    by_model = {entry.model: entry.hidden_over_users for entry in board.entries}
+    assert math.isnan(by_model[best].p)
+    assert [by_model[m].p for m in ("CLIA", other)] == pytest.approx(users)
+    assert [by_model[m].corrected for m in ("CLIA", other)] == pytest.approx(holm(users))
+    (told,) = [note for note in tables.notes(board) if "hidden" in note]
+    assert f"the {board.repeats:.1%} of targets" in told
+    assert told.endswith(f"against {best}.")
+
+
 def test_nothing_done_is_a_board_without_entries(tmp_path: Path) -> None:
     run = Run("CLIA", "made", 1, {}, {}, "k")
     found = boards([Outcome(run, {"state": "failed", "sentence": "a <b> & c"}, True)], tmp_path)
@@ -201,7 +252,7 @@ def test_all_forms_hold_the_same_numbers(tmp_path: Path) -> None:
     assert [row["model"] for row in rows] == ["CLIA", "NARM", "SASRec"]
     html, markdown, latex, plain = page(found), tables.markdown(found), tables.latex(found), tables.terminal(found)
     for row in rows:
-        for metric in ("valid_NDCG@10", *METRICS):
+        for metric in ("valid_NDCG@10", *METRICS, "hidden_NDCG@10"):
             mean, deviation = (float(row[f"{metric} {part}"]) for part in ("mean", "sd"))
             cell = f"{mean:.4f} ± {deviation:.4f}"
             assert cell in html
