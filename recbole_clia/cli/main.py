@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -33,6 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except UsageError as error:
         return _fail(str(error))
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        # A folder that is a file, or that must not be written to; a full disk.
+        return _fail(f"{error.filename or 'this disk'} cannot be used: {error.strerror}")
     except KeyboardInterrupt as stop:
         last = getattr(stop, "resume_file", None)
         print(f"\nstopped; continue with --resume {last}" if last else "\nstopped", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import write_log
 
+from recbole_clia.cli import doctor
 from recbole_clia.cli.main import main, run_train
 
 FAST = ["--epochs=1", "--embedding_size=8", "--hidden_size=8", "--MAX_ITEM_LIST_LENGTH=8", "--show_progress=False"]
@@ -198,3 +200,41 @@ def test_a_setting_that_names_no_field_is_told(
 def test_all_columns_may_be_asked_for(made: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--dataset=made", f"--data_path={made['data_path']}", "--load_col={'inter': '*'}"]
     assert run_train([*words, *FAST]) == 0
+
+
+@pytest.mark.parametrize("name", ["log", "saved", "log_tensorboard"])
+def test_a_folder_that_cannot_be_made_is_named(
+    made: dict[str, Any], workplace: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (workplace / name).write_text("a file of the user's")
+    assert run_train(["--dataset=made", f"--data_path={made['data_path']}", *FAST]) == 2
+    printed = capsys.readouterr().err
+    assert re.fullmatch(rf"recbole-clia: (\./)?{name}\S* cannot be used: (File exists|Not a directory)\n", printed)
+    assert (workplace / name).read_text() == "a file of the user's"
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "this disk cannot be used: No space left on device"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x/y"), "/x/y cannot be used: Permission denied"),
+        (OSError("nobody knows"), None),
+    ],
+)
+def test_what_the_machine_refuses_is_told_and_a_fault_of_the_code_is_not_hidden(
+    workplace: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    sentence: str | None,
+) -> None:
+    def refused(arguments: Any) -> int:
+        raise error
+
+    monkeypatch.setattr(doctor, "doctor", refused)
+    if sentence is None:
+        with pytest.raises(OSError, match="nobody knows"):
+            main(["doctor"])
+    else:
+        assert main(["doctor"]) == 2
+        assert capsys.readouterr().err == f"recbole-clia: {sentence}\n"
