@@ -64,7 +64,8 @@ def draw(found: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], svg: Pa
         handles = {}
         for axis in axes.flat:
             handles.update(dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True)))
-        figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=min(6, len(names)))
+        ncols = min(2 * min(ACROSS, len(found)), len(names))  # a panel is two names wide
+        figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=ncols)
         svg.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(svg, metadata={"Date": None})
         plt.close(figure)
