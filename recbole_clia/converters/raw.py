@@ -104,7 +104,7 @@ class RawFile:
         """The same file for a second reading: what was skipped in the first is not counted again."""
         return _SecondReading(self)
 
-    def _tell(self, disk: BinaryIO) -> None:
+    def _tell(self, disk: BinaryIO | pa.NativeFile) -> None:
         position = disk.tell()
         self._advance(position - self._told)
         self._told = position
@@ -117,6 +117,19 @@ class RawFile:
             try:
                 yield disk, io.BufferedReader(gzip.GzipFile(fileobj=disk), 1 << 20) if gzipped else disk
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise UsageError(f"{self.path}: it is not a whole gzip file ({error}); fetch it again") from error
+            self._tell(disk)
+
+    @contextmanager
+    def _open_for_arrow(self) -> Iterator[tuple[pa.NativeFile, pa.NativeFile]]:
+        """Likewise, as files of Arrow's: its threads read ahead, and one that needs Python at the end aborts all."""
+        with pa.OSFile(str(self.path)) as disk:
+            gzipped = self.path.suffix.lower() == ".gz"
+            try:
+                yield disk, pa.CompressedInputStream(disk, "gzip") if gzipped else disk
+            except OSError as error:
+                if not gzipped:
+                    raise
                 raise UsageError(f"{self.path}: it is not a whole gzip file ({error}); fetch it again") from error
             self._tell(disk)
 
@@ -231,9 +244,9 @@ class RawFile:
         )
         before = 0 if names else 1  # the line of a row, if no line had been left out, is its number and this
         rows = 0
-        with self._open() as (disk, stream):
+        with self._open_for_arrow() as (disk, stream):
             try:
-                with pc.open_csv(pa.PythonFile(stream, "r"), read, parse, convert) as reader:
+                with pc.open_csv(stream, read, parse, convert) as reader:
                     for batch in reader:
                         self._tell(disk)
                         # Each line left out was followed by the row of this number.

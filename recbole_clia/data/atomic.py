@@ -261,7 +261,11 @@ class AtomicFile:
         )
         try:
             parse, pool = pc.ParseOptions(delimiter=self.separator), pa.system_memory_pool()
-            with self.path.open("rb") as stream, pc.open_csv(stream, read, parse, convert, memory_pool=pool) as batches:
+            # A file of Arrow's: its threads read ahead, and one that needs Python at the end of the process aborts it.
+            with (
+                pa.OSFile(str(self.path)) as stream,
+                pc.open_csv(stream, read, parse, convert, memory_pool=pool) as batches,
+            ):
                 for batch in batches:
                     for name, column in columns.items():
                         column.append(batch.column(name))

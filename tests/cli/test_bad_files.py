@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -302,3 +305,20 @@ def test_a_general_model_gets_the_same_sentences(
     told = capsys.readouterr().err
     assert sentence in told
     assert len(told.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["compare", "convert"])
+def test_a_process_that_refuses_a_file_ends_with_code_2(made: Path, command: str) -> None:
+    """Also while Arrow's threads are still reading ahead in it."""
+    if command == "compare":
+        made.write_bytes(text())
+        words = ["compare", "--models", "CLIA", "--datasets", "made", "--data_path=dataset"]
+    else:
+        made.with_name("Books.csv.gz").write_bytes(gzip.compress(b"a,b,c\n" + b"1,2,3\n" * 3_000_000))
+        words = ["convert", "amazon-books-23", str(made.with_name("Books.csv.gz")), "out"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "recbole_clia.cli.main", *words], capture_output=True, text=True, timeout=300
+    )
+    told = ended.stderr.strip().splitlines()[-1]
+    assert told.startswith("recbole-clia: "), ended.stderr
+    assert ended.returncode == 2
