@@ -160,16 +160,12 @@ def _board(
         rows = {o.run.seed: read_rows(folder / o.run.folder, o.record["rows_crc"]) for o in own}
         runs[model] = _Runs({o.run.seed: o.record for o in own}, {s: r for s, r in rows.items() if r is not None})
     baselines = [model for model in runs if model not in OURS]
-    best = {
-        metric: max(baselines, key=lambda model: Summary.of(runs[model].values(metric, [*runs[model].records])).mean)
-        for metric in METRICS
-        if baselines
-    }
-    best_hidden = max(
-        baselines,
-        key=lambda model: Summary.of(runs[model].values(METRICS[0], [*runs[model].records], "hidden")).mean,
-        default=None,
-    )
+
+    def best_of(metric: str, of: str) -> str:
+        return max(baselines, key=lambda model: runs[model].values(metric, [*runs[model].records], of).mean())
+
+    best = {metric: best_of(metric, "test") for metric in METRICS if baselines}
+    best_hidden = best_of(METRICS[0], "hidden") if baselines else None
     over_seeds = _tests_over_seeds(runs, best)
     over_users = _tests_over_users(runs, best.get(METRICS[0]), "rank")
     hidden_over_users = _tests_over_users(runs, best_hidden, "hidden_rank")

@@ -80,18 +80,7 @@ def notes(board: Board) -> list[str]:
     else:
         told.append("No tests: there is no baseline among the models.")
     if board.users:
-        hidden = (
-            f"{METRICS[0]}, hidden: once the items of a user's history are out of the ranking, as some services and "
-            "papers have it; "
-        )
-        hidden += (
-            f"the {board.repeats:.1%} of targets that are in the history then count 0."
-            if board.repeats
-            else "no target here is in the history."
-        )
-        if board.hidden_baseline:
-            hidden += f" p (hidden): like p (users), of this, against {board.hidden_baseline}."
-        told.append(hidden)
+        told.append(_on_hidden(board))
     told.append("s to best: training seconds up to the best epoch, evaluation not counted.")
     devices = sorted({device for entry in board.entries for device in entry.devices})
     if len(devices) == 1:
@@ -107,6 +96,16 @@ def notes(board: Board) -> list[str]:
     if board.is_tuned:
         told += _on_tuning(board)
     return told
+
+
+def _on_hidden(board: Board) -> str:
+    repeats = f"the {board.repeats:.1%} of targets that are in the history then count 0."
+    against = f" p (hidden): like p (users), of this, against {board.hidden_baseline}."
+    return (
+        f"{METRICS[0]}, hidden: once the items of a user's history are out of the ranking, as some services and "
+        f"papers have it; {repeats if board.repeats else 'no target here is in the history.'}"
+        f"{against if board.hidden_baseline else ''}"
+    )
 
 
 def _on_tuning(board: Board) -> list[str]:

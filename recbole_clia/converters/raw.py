@@ -112,26 +112,26 @@ class RawFile:
     @contextmanager
     def _open(self) -> Iterator[tuple[BinaryIO, BinaryIO]]:
         """The file on the disk, and what is in it."""
-        with self.path.open("rb") as disk:
-            gzipped = self.path.suffix.lower() == ".gz"
-            try:
-                yield disk, io.BufferedReader(gzip.GzipFile(fileobj=disk), 1 << 20) if gzipped else disk
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise UsageError(f"{self.path}: it is not a whole gzip file ({error}); fetch it again") from error
-            self._tell(disk)
+        with self.path.open("rb") as disk, self._whole(disk) as gzipped:
+            yield disk, io.BufferedReader(gzip.GzipFile(fileobj=disk), 1 << 20) if gzipped else disk
 
     @contextmanager
     def _open_for_arrow(self) -> Iterator[tuple[pa.NativeFile, pa.NativeFile]]:
         """Likewise, as files of Arrow's: its threads read ahead, and one that needs Python at the end aborts all."""
-        with pa.OSFile(str(self.path)) as disk:
-            gzipped = self.path.suffix.lower() == ".gz"
-            try:
-                yield disk, pa.CompressedInputStream(disk, "gzip") if gzipped else disk
-            except OSError as error:
-                if not gzipped:
-                    raise
-                raise UsageError(f"{self.path}: it is not a whole gzip file ({error}); fetch it again") from error
-            self._tell(disk)
+        with pa.OSFile(str(self.path)) as disk, self._whole(disk) as gzipped:
+            yield disk, pa.CompressedInputStream(disk, "gzip") if gzipped else disk
+
+    @contextmanager
+    def _whole(self, disk: BinaryIO | pa.NativeFile) -> Iterator[bool]:
+        """Whether the file is compressed; one that cannot be read to its end is told."""
+        gzipped = self.path.suffix.lower() == ".gz"
+        try:
+            yield gzipped
+        except (EOFError, OSError, zlib.error) as error:
+            if not gzipped:
+                raise
+            raise UsageError(f"{self.path}: it is not a whole gzip file ({error}); fetch it again") from error
+        self._tell(disk)
 
     def lines(self, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
         """Number (from 1) and text of each line, without its end; a line that is not text is skipped."""
