@@ -50,6 +50,9 @@ class ColumnDataset(Dataset):  # type: ignore[misc]
         file = self._file(filepath)
         header = file.header()
         self._check_ids(file, header, source)
+        for key, named in (("load_col", load_col), ("unload_col", unload_col)):
+            for field in sorted(set(named or ()) - header.keys()):
+                self.logger.warning(f"{key}: {file.path} has no field {field!r}, only {', '.join(header)}")
         chosen = [
             field
             for field in header

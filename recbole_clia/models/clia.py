@@ -188,6 +188,7 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
             config["neighbour_window"],
             config["neighbour_num"],
             config["neighbour_recent"],
+            progress=config["show_progress"],
         )
 
     def forward(

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor, nn
+from tqdm import tqdm
 
 FOLDS = 5  # of users, who are not among those whose histories they are trained with
 SHRINK = 5.0  # added to an item's total closeness, so that a pair seen once is no certainty
@@ -125,6 +126,7 @@ class Neighbours(nn.Module):
         window: how far apart two items of a history are close.
         kept: neighbours ``K`` of each item, fewer where their tables would take 512 MiB.
         recent: ``M``, last items of the history that have neighbours.
+        progress: whether a terminal is shown how far the counting is.
 
     Raises:
         ValueError: if ``window``, ``kept`` or ``recent`` is below 1.
@@ -144,6 +146,7 @@ class Neighbours(nn.Module):
         window: int,
         kept: int,
         recent: int,
+        progress: bool = False,
     ) -> None:
         super().__init__()
         if min(window, kept, recent) < 1:
@@ -155,7 +158,8 @@ class Neighbours(nn.Module):
         total = [np.sum([close[fold] for fold in folds], 0) for folds in tables]  # [I] each
         items = np.zeros((len(tables), item_num, kept), dtype=np.int32)
         near = np.zeros(items.shape, dtype=np.float32)
-        for rows in blocks(np.sum(number, 0)):
+        todo = list(blocks(np.sum(number, 0)))
+        for rows in tqdm(todo, desc="neighbours", unit="block", leave=False, disable=None if progress else True):
             parts = [closeness(*own, item_num, window, rows) for own in of_fold]
             for table, folds in enumerate(tables):
                 found = nearest([parts[fold] for fold in folds], total[table], rows, kept)

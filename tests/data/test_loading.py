@@ -201,6 +201,18 @@ def test_duplicate_rows_can_be_counted_once(workplace: Path) -> None:
     assert len(loaded(ColumnDataset, {**settings, "duplicate_rows": "keep"}).inter_feat) == 4
 
 
+@pytest.mark.parametrize("key", ["load_col", "unload_col"])
+def test_a_column_that_the_file_lacks_is_told(workplace: Path, caplog: pytest.LogCaptureFixture, key: str) -> None:
+    settings = {**write_files(workplace, 0, extra=("item",)), "state": "WARNING"}
+    columns = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "pryce"]}
+    with caplog.at_level("WARNING"):
+        loaded(ColumnDataset, {**settings, key: columns if key == "load_col" else {"item": ["pryce"]}})
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith(key)]
+    assert len(told) == 1
+    assert f"{key}: " in told[0]
+    assert "made.item has no field 'pryce', only item_id, " in told[0]
+
+
 def test_a_fault_in_the_file_of_items_names_that_file(workplace: Path) -> None:
     settings = write_files(workplace, 0)
     with (workplace / "dataset/made/made.item").open("a") as file:

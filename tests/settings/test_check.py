@@ -53,7 +53,15 @@ def test_every_model_is_known(model):
 
 
 @pytest.mark.parametrize(
-    ("model", "right"), [("SASrec", "SASRec"), ("sasrec", "SASRec"), ("CLAI", "CLIA"), ("clia", "CLIA"), ("GRU", None)]
+    ("model", "right"),
+    [
+        ("SASrec", "SASRec"),
+        ("sasrec", "SASRec"),
+        ("CLAI", "CLIA"),
+        ("clia", "CLIA"),
+        ("GRU", "GRU4Rec"),
+        ("Prophet", None),
+    ],
 )
 def test_an_unknown_model_is_refused_with_the_nearest_name(model, right):
     with pytest.raises(UsageError, match=f"model '{model}' is unknown") as refusal:
@@ -66,6 +74,9 @@ def test_nearest():
     assert nearest("LEARNING_RAT", ["learning_rate", "seed"]) == "; did you mean learning_rate?"
     assert nearest("max_item_list_length", ["MAX_ITEM_LIST_LENGTH"]) == "; did you mean MAX_ITEM_LIST_LENGTH?"
     assert nearest("zzz", ["learning_rate", "seed"]) == ""
+    assert nearest("music", ["yahoo-music", "kgrec-music"]) == nearest("test", ["pinterest", "jester"]) == ""
+    assert nearest("BERT", ["SASRec", "BERT4RecX", "BERT4Rec"]) == "; did you mean BERT4Rec?"
+    assert nearest("ml", ["ml-100k"]) == ""
     assert nearest("x", []) == ""
 
 
