@@ -61,8 +61,9 @@ def tune(arguments: argparse.Namespace) -> int:
         raise UsageError("--study and --storage: give one of them, a file or a database")
     settings = parse_settings(arguments.settings)
 
-    from ..tuning.study import Plan, check_plan, running
-    from ..tuning.study import tune as search
+    from ..tuning.plan import Plan, check_plan
+    from ..tuning.search import tune as search
+    from ..tuning.study import running
 
     file = Path(arguments.study or f"tune/{arguments.model}-{arguments.dataset}.sqlite")
     plan = Plan(

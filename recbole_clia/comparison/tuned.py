@@ -13,9 +13,11 @@ from time import sleep
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..tuning.plan import Plan, check_plan
 from ..tuning.report import best_text, best_trials
+from ..tuning.search import tune
 from ..tuning.space import shipped_spaces
-from ..tuning.study import Plan, check_plan, finished, open_study, tune
+from ..tuning.study import finished, open_study
 from .plan import IDLE, Run, Tuned, key_of
 from .record import write_text
 

@@ -14,7 +14,7 @@ import yaml
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
-from .study import NOT_OF_A_STUDY, Checked
+from .plan import NOT_OF_A_STUDY, Checked
 
 LEAST_FOR_IMPORTANCE = 10  # complete trials
 

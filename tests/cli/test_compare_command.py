@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import recbole_clia
-import recbole_clia.tuning.study as studies
+import recbole_clia.tuning.trial as trial_runs
 from recbole_clia.cli import compare as command
 from recbole_clia.cli.main import main
 from recbole_clia.settings.config import read_config_file
@@ -185,7 +185,7 @@ def test_a_stopped_search_is_continued(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    train, calls = studies.run, []
+    train, calls = trial_runs.run, []
 
     def run(*args: Any, **others: Any) -> Any:
         calls.append(args[0])
@@ -193,7 +193,7 @@ def test_a_stopped_search_is_continued(
             os.kill(os.getpid(), signal.SIGTERM)
         return train(*args, **others)
 
-    monkeypatch.setattr(studies, "run", run)
+    monkeypatch.setattr(trial_runs, "run", run)
     words = [*words, "--tune", "2", "--tune_seed", "5", "--embedding_size=8", "--hidden_size=8"]
     assert main(words) == 130
     told = capsys.readouterr().out
@@ -213,8 +213,8 @@ def test_a_model_that_cannot_be_tuned_keeps_no_other_back(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    train = studies.run
-    monkeypatch.setattr(studies, "run", failing(train, "CLIA", AttributeError("a planted fault")))
+    train = trial_runs.run
+    monkeypatch.setattr(trial_runs, "run", failing(train, "CLIA", AttributeError("a planted fault")))
     words = [*words, "--tune", "1", "--embedding_size=8", "--hidden_size=8"]
     assert main(words) == 1
     told = capsys.readouterr().out
@@ -222,7 +222,7 @@ def test_a_model_that_cannot_be_tuned_keeps_no_other_back(
     assert "2 of 4 runs failed" in told
     assert [name.split("-")[0] for name in here] == ["GRU4Rec", "GRU4Rec"]
     assert "a planted fault" in Path("compare/leaderboard.html").read_text()
-    monkeypatch.setattr(studies, "run", train)
+    monkeypatch.setattr(trial_runs, "run", train)
     assert main(words) == 0
     assert [name.split("-")[0] for name in here] == 2 * ["GRU4Rec"] + 2 * ["CLIA"]
 

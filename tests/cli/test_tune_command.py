@@ -16,9 +16,10 @@ from typing import Any
 import optuna
 import pytest
 
-import recbole_clia.tuning.study as studies
+import recbole_clia.tuning.trial as trial_runs
 from recbole_clia.cli.main import main
 from recbole_clia.settings.config import read_config_file
+from recbole_clia.tuning.lost import recover
 
 FAST = ["--epochs=2", "--embedding_size=8", "--hidden_size=8", "--MAX_ITEM_LIST_LENGTH=8", "--use_gpu=False"]
 
@@ -64,7 +65,7 @@ def test_a_search_ends_with_a_table_a_file_and_a_page(
 def test_a_stopped_search_names_the_command_that_continues(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train, calls = studies.run, []
+    train, calls = trial_runs.run, []
 
     def run(*args: Any, **kwargs: Any) -> Any:
         calls.append(args)
@@ -72,7 +73,7 @@ def test_a_stopped_search_names_the_command_that_continues(
             raise KeyboardInterrupt
         return train(*args, **kwargs)
 
-    monkeypatch.setattr(studies, "run", run)
+    monkeypatch.setattr(trial_runs, "run", run)
     words = [*command, "--trials=2", "--study=my studies/s.sqlite", "--out=found", "--seed=3", "--prune-after=1"]
     assert main(words) == 130
     again = shlex.split(re.search(r"stopped; continue with (.*)", capsys.readouterr().err)[1])
@@ -96,7 +97,7 @@ def test_a_trial_that_was_killed_is_repeated(command: list[str]) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
     study = optuna.load_study(study_name="CLIA-made", storage=f"sqlite:///{file}")
-    assert studies.recover(study) == 1
+    assert recover(study) == 1
     assert states() == ["FAIL", "WAITING"]
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import optuna
 import pytest
 
+import recbole_clia.tuning.plan as plans
 import recbole_clia.tuning.study as studies
+import recbole_clia.tuning.trial as trial_runs
 from recbole_clia.comparison import tuned as tuning
 from recbole_clia.comparison.plan import PROTOCOL, Run, make_plan
 from recbole_clia.comparison.tuned import Study, make_studies, search, seed_of, without_space
@@ -58,7 +60,7 @@ class Fake:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     made = Fake()
-    monkeypatch.setattr(studies, "run", made)
+    monkeypatch.setattr(trial_runs, "run", made)
     return made
 
 
@@ -145,15 +147,15 @@ def test_a_stopped_study_goes_on_as_if_it_had_not_been(
     runs: list[Run], monkeypatch: pytest.MonkeyPatch, workplace: Path, stop_at: int
 ) -> None:
     whole = Fake()
-    monkeypatch.setattr(studies, "run", whole)
+    monkeypatch.setattr(trial_runs, "run", whole)
     want = search(make_studies(runs, 3, 0, Path("other"))[0])
     stopped = Fake(stop_at, KeyboardInterrupt())
-    monkeypatch.setattr(studies, "run", stopped)
+    monkeypatch.setattr(trial_runs, "run", stopped)
     with pytest.raises(KeyboardInterrupt):
         search(planned(runs)[0])
     assert Path.cwd() == workplace
     rest = Fake()
-    monkeypatch.setattr(studies, "run", rest)
+    monkeypatch.setattr(trial_runs, "run", rest)
     (study, _) = planned(runs)
     assert study.done == stop_at - 1
     found = search(study)
@@ -229,7 +231,7 @@ def test_what_changes_the_scores_makes_another_study(
     ]
     with monkeypatch.context() as context:
         smaller = Space("here", {key: p for key, p in read_space("CLIA").parameters.items() if key != "dropout_prob"})
-        context.setattr(studies, "read_space", lambda model, file: smaller)
+        context.setattr(plans, "read_space", lambda model, file: smaller)
         others.append(names(settings))
     file = Path(settings["data_path"]) / "made/made.inter"
     file.write_text(file.read_text() + "u0\ti1\t99999\n")
@@ -249,10 +251,10 @@ def test_what_is_set_is_not_searched(settings: dict[str, Any], fake: Fake) -> No
 
 
 def test_a_study_without_a_score_fails(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies, "run", Fake(error=RuntimeError("out of memory")))
+    monkeypatch.setattr(trial_runs, "run", Fake(error=RuntimeError("out of memory")))
     with pytest.raises(UsageError, match="none of 3 trials could be trained; the first: out of memory"):
         search(planned(runs)[0])
-    monkeypatch.setattr(studies, "run", Fake(2, RuntimeError("out of memory")))
+    monkeypatch.setattr(trial_runs, "run", Fake(2, RuntimeError("out of memory")))
     found = search(make_studies(runs, 3, 5, Path("out/studies"))[0])
     assert (found.trials, found.given_up, found.untrainable) == (3, 0, 1)
 

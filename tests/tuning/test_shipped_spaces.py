@@ -11,8 +11,8 @@ from conftest import prepare
 
 from recbole_clia.settings.config import PluginConfig
 from recbole_clia.settings.properties import read_properties
+from recbole_clia.tuning.sampler import SeededTPE
 from recbole_clia.tuning.space import Space, read_space, shipped_spaces
-from recbole_clia.tuning.study import SeededTPE
 
 WITHOUT_SIDE_INFORMATION = [
     "GRU4Rec",

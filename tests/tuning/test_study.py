@@ -14,23 +14,20 @@ from conftest import write_log
 from optuna.trial import TrialState
 
 import recbole_clia.running.quick_start as quick_start
+import recbole_clia.tuning.sampler as sampler
+import recbole_clia.tuning.search as searching
 import recbole_clia.tuning.study as studies
+import recbole_clia.tuning.trial as trial_runs
 from recbole_clia import run
 from recbole_clia.errors import UsageError
 from recbole_clia.settings.config import PluginConfig
+from recbole_clia.tuning.lost import owner, recover
+from recbole_clia.tuning.plan import Plan, check_plan
 from recbole_clia.tuning.report import best_settings, best_trials, importances, write_best, write_page
-from recbole_clia.tuning.study import (
-    ATTRIBUTE,
-    Plan,
-    _Objective,
-    _TooMany,
-    check_plan,
-    finished,
-    open_study,
-    recover,
-    running,
-    tune,
-)
+from recbole_clia.tuning.sampler import SeededTPE
+from recbole_clia.tuning.search import tune
+from recbole_clia.tuning.study import ATTRIBUTE, finished, open_study, running
+from recbole_clia.tuning.trial import Objective, TooMany
 
 SPACE = """learning_rate: [0.0001, 0.1]   # (float, log) Learning rate.
 dropout_prob: [0.0, 0.9]       # (float) Dropout.
@@ -75,7 +72,7 @@ class Fake:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     made = Fake()
-    monkeypatch.setattr(studies, "run", made)
+    monkeypatch.setattr(trial_runs, "run", made)
     return made
 
 
@@ -108,7 +105,7 @@ def test_a_study_sees_no_test_data_and_its_best_can_be_had_again(
         raise AssertionError("a finished study trains nothing")
 
     with monkeypatch.context() as context:
-        context.setattr(studies, "run", refuse)
+        context.setattr(trial_runs, "run", refuse)
         assert len(tune(plan)[0].trials) == 3
 
     write_best(study, checked, workplace / "best.yaml")
@@ -167,15 +164,15 @@ def test_the_first_trial_is_the_model_as_it_comes(plan: Plan, fake: Fake) -> Non
 def test_a_stopped_study_goes_on_as_if_it_had_not_stopped(
     plan: Plan, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studies, "RANDOM_TRIALS", 3)  # what comes after is drawn by the estimator
+    monkeypatch.setattr(sampler, "RANDOM_TRIALS", 3)  # what comes after is drawn by the estimator
     plan = replace(plan, trials=7)
     whole, _ = tune(plan)
     parts = replace(plan, storage="sqlite:///parts.sqlite")
     for stop_at in (3, 4):
-        monkeypatch.setattr(studies, "run", Fake(stop_at))
+        monkeypatch.setattr(trial_runs, "run", Fake(stop_at))
         with pytest.raises(KeyboardInterrupt):
             tune(parts)
-    monkeypatch.setattr(studies, "run", Fake())
+    monkeypatch.setattr(trial_runs, "run", Fake())
     study, _ = tune(parts)
     assert finished(study) == 7
     assert [trial.state for trial in study.trials].count(TrialState.FAIL) == 2
@@ -195,8 +192,8 @@ def test_a_trial_whose_process_is_gone_is_repeated(plan: Plan, fake: Fake) -> No
     study = open_study(checked)
     lost = study.ask()
     values = checked.space.suggest(lost)
-    owner = studies._owner()
-    lost.set_user_attr("owner", {**owner, "since": owner["since"] - 100})  # its number is another process's now
+    mine = owner()
+    lost.set_user_attr("owner", {**mine, "since": mine["since"] - 100})  # its number is another process's now
     study, _ = tune(plan)
     assert study.trials[0].state == TrialState.FAIL
     assert study.trials[1].params == values
@@ -208,7 +205,7 @@ def test_a_trial_whose_process_is_gone_is_repeated(plan: Plan, fake: Fake) -> No
 def test_a_trial_that_runs_elsewhere_is_left_to_its_machine(plan: Plan, fake: Fake) -> None:
     study = open_study(check_plan(plan))
     elsewhere = study.ask()
-    elsewhere.set_user_attr("owner", {**studies._owner(), "host": "another"})
+    elsewhere.set_user_attr("owner", {**owner(), "host": "another"})
     study, _ = tune(plan)
     assert (finished(study), running(study)) == (2, 1)
     study.tell(elsewhere, 0.5)
@@ -218,7 +215,7 @@ def test_a_trial_that_runs_elsewhere_is_left_to_its_machine(plan: Plan, fake: Fa
 def test_the_last_trial_is_made_once(plan: Plan, fake: Fake) -> None:
     """Two workers that begin it at the same time do not see each other before they have."""
     study, checked = tune(plan)
-    study.optimize(_Objective(checked), n_trials=1, catch=(_TooMany,))
+    study.optimize(Objective(checked), n_trials=1, catch=(TooMany,))
     assert study.trials[-1].state == TrialState.FAIL
     assert study.trials[-1].params == {}
     assert len(fake.calls) == finished(study) == 3
@@ -226,7 +223,7 @@ def test_the_last_trial_is_made_once(plan: Plan, fake: Fake) -> None:
 
 def test_no_trial_starts_after_the_time(plan: Plan, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.0, 1.0, 9.0, 11.0])
-    monkeypatch.setattr(studies.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(searching.time, "monotonic", lambda: next(times))
     study, _ = tune(replace(plan, seconds=10.0, trials=9))
     assert finished(study) == 2
 
@@ -235,23 +232,23 @@ def test_no_trial_starts_after_the_time(plan: Plan, fake: Fake, monkeypatch: pyt
 def test_what_cannot_be_trained_counts_as_a_poor_trial(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
-    monkeypatch.setattr(studies, "run", Fake(2, kind("Training loss is nan")))
+    monkeypatch.setattr(trial_runs, "run", Fake(2, kind("Training loss is nan")))
     study, _ = tune(plan)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "COMPLETE"]
     assert study.trials[1].user_attrs["error"] == "Training loss is nan"
 
 
 def test_a_fault_of_the_code_is_not_taken_for_a_poor_trial(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies, "run", Fake(2, AttributeError("no such attribute")))
+    monkeypatch.setattr(trial_runs, "run", Fake(2, AttributeError("no such attribute")))
     with pytest.raises(AttributeError):
         tune(plan)
 
 
 def test_bad_input_that_a_trial_meets_ends_the_study(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies, "run", Fake(2, UsageError("no such thing")))
+    monkeypatch.setattr(trial_runs, "run", Fake(2, UsageError("no such thing")))
     with pytest.raises(UsageError, match="no such thing"):
         tune(plan)
-    monkeypatch.setattr(studies, "run", Fake())
+    monkeypatch.setattr(trial_runs, "run", Fake())
     assert finished(tune(plan)[0]) == 3
 
 
@@ -393,7 +390,7 @@ def test_an_interrupt_before_a_trial_has_begun_loses_nothing(
     plan: Plan, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was drawn from the queue or from the sampler, and nobody is at it."""
-    before, asked = studies.SeededTPE.before_trial, []
+    before, asked = SeededTPE.before_trial, []
 
     def interrupt(self: Any, study: optuna.Study, trial: Any) -> None:
         asked.append(trial.number)
@@ -401,7 +398,7 @@ def test_an_interrupt_before_a_trial_has_begun_loses_nothing(
             raise KeyboardInterrupt
         before(self, study, trial)
 
-    monkeypatch.setattr(studies.SeededTPE, "before_trial", interrupt)
+    monkeypatch.setattr(SeededTPE, "before_trial", interrupt)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             tune(plan)
