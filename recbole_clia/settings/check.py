@@ -147,7 +147,7 @@ def _documented(model: str) -> dict[str, Property]:
 def nearest(word: str, known: Iterable[str]) -> str:
     """``"; did you mean X?"`` for the closest known word, or the shortest that begins so, or nothing."""
     by_case = {k.lower(): k for k in known}
-    close = difflib.get_close_matches(word.lower(), by_case, n=1, cutoff=0.75)  # below that they share no meaning
+    close = difflib.get_close_matches(word.lower(), by_case, n=1, cutoff=0.7)  # below that they share no meaning
     if not close and len(word) > 2:
         close = sorted((k for k in by_case if k.startswith(word.lower())), key=lambda k: (len(k), k))
     return f"; did you mean {by_case[close[0]]}?" if close else ""
