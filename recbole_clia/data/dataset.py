@@ -18,10 +18,11 @@ from ..errors import UsageError
 from . import splitting
 from .atomic import give_back
 from .cache import Cache, Stored
-from .loading import ColumnDataset, TokenIds
+from .loading import ColumnDataset
 from .log import Groups, Log, Rows
 from .order import count_ids, is_ordered, order_by_user_and_time, repeated_rows
 from .times import SECONDS, Times
+from .token_ids import TokenIds
 from .windows import Windows, cut_windows
 
 TARGETS_SUFFIX = "_targets"  # of fields of the interaction after each input of a window

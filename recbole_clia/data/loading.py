@@ -16,8 +16,9 @@ from recbole.utils import FeatureSource, FeatureType
 from ..errors import UsageError
 from .atomic import AtomicFile
 from .filtering import filter_by_number
-from .order import ROWS_AT_ONCE, count_ids
+from .order import ROWS_AT_ONCE, by_first_appearance, count_ids
 from .times import Times
+from .token_ids import TokenIds
 
 
 class ColumnDataset(Dataset):  # type: ignore[misc]
@@ -334,44 +335,6 @@ class GeneralDataset(ColumnDataset):
                 self.refuse_repeated(self.inter_feat[self.uid_field].to_numpy()[repeated], fields)
 
 
-class TokenIds(dict[str, int]):
-    """Id of each token, made when it is first asked for."""
-
-    def __init__(self, id_token: np.ndarray) -> None:
-        super().__init__()
-        self._id_token = id_token
-
-    def _fill(self) -> None:
-        if len(self._id_token):
-            tokens, self._id_token = self._id_token, self._id_token[:0]
-            self.update({token: number for number, token in enumerate(tokens.tolist())})
-
-
-def _lazily(name: str) -> Any:
-    plain = getattr(dict, name)
-
-    def method(self: TokenIds, *args: Any) -> Any:
-        self._fill()
-        return plain(self, *args)
-
-    return method
-
-
-for _name in (
-    "__getitem__",
-    "__contains__",
-    "__iter__",
-    "__len__",
-    "get",
-    "keys",
-    "values",
-    "items",
-    "__eq__",
-    "__ne__",
-):
-    setattr(TokenIds, _name, _lazily(_name))
-
-
 def _rows(frame: pd.DataFrame, kept: np.ndarray) -> pd.DataFrame:
     """The rows that are kept, as a frame of their own: pandas warns where a part of another one is changed."""
     return pd.DataFrame(frame[kept], copy=False)
@@ -392,17 +355,3 @@ def _set_taken(frame: pd.DataFrame, field: str, values: np.ndarray, index: np.nd
         room[begin : begin + ROWS_AT_ONCE] = values[index[begin : begin + ROWS_AT_ONCE]]
     if not is_view:
         frame[field] = room
-
-
-def by_first_appearance(codes: np.ndarray, number: int, rows_at_once: int = ROWS_AT_ONCE) -> np.ndarray:
-    """The codes in ``0 .. number - 1`` that occur, in the order of their first occurrence; -1 is no code."""
-    seen = np.zeros(number + 1, dtype=bool)
-    seen[-1] = True
-    found = []
-    for begin in range(0, len(codes), rows_at_once):
-        block = codes[begin : begin + rows_at_once]
-        fresh, first = np.unique(block[~seen[block]], return_index=True)
-        fresh = fresh[first.argsort()]
-        seen[fresh] = True
-        found.append(fresh)
-    return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)

@@ -88,3 +88,17 @@ def repeated_rows(columns: list[NDArray[Any]]) -> NDArray[np.int64]:
     twice[1:] |= equal
     twice[:-1] |= equal
     return where[np.sort(order[twice])]
+
+
+def by_first_appearance(codes: NDArray[Any], number: int, rows_at_once: int = ROWS_AT_ONCE) -> NDArray[Any]:
+    """The codes in ``0 .. number - 1`` that occur, in the order of their first occurrence; -1 is no code."""
+    seen = np.zeros(number + 1, dtype=bool)
+    seen[-1] = True
+    found = []
+    for begin in range(0, len(codes), rows_at_once):
+        block = codes[begin : begin + rows_at_once]
+        fresh, first = np.unique(block[~seen[block]], return_index=True)
+        fresh = fresh[first.argsort()]
+        seen[fresh] = True
+        found.append(fresh)
+    return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)

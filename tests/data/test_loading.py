@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import pytest
 import torch
 from recbole.data.dataset.dataset import Dataset
 
-from recbole_clia.data.loading import ColumnDataset, TokenIds
+from recbole_clia.data.loading import ColumnDataset
 from recbole_clia.errors import UsageError
 from recbole_clia.settings.config import PluginConfig
 
@@ -219,20 +217,3 @@ def test_a_fault_in_the_file_of_items_names_that_file(workplace: Path) -> None:
         file.write("i99\tc1\tcheap\t\t\n")
     with pytest.raises(UsageError, match=r"made\.item, line 17: 'cheap' in the field 'price' is not a number"):
         loaded(ColumnDataset, settings)
-
-
-def test_token_ids_are_a_dict_that_is_made_late() -> None:
-    words = np.array(["[PAD]", "a", "b"])
-    want = {"[PAD]": 0, "a": 1, "b": 2}
-    uses: list[Any] = [
-        lambda ids: ids["b"] == 2 and ids.get("c", 9) == 9,
-        lambda ids: "a" in ids and "c" not in ids,
-        lambda ids: list(ids) == list(want) and len(ids) == 3,
-        lambda ids: ids == want and want == ids,
-        lambda ids: (ids != want) is False and ids != {},
-        lambda ids: dict(ids) == want and {**ids} == want,
-        lambda ids: list(ids.items()) == list(want.items()) and list(ids.values()) == [0, 1, 2],
-        lambda ids: pickle.loads(pickle.dumps(ids)) == want,
-        lambda ids: copy.deepcopy(ids) == want,
-    ]
-    assert all(use(TokenIds(words)) for use in uses)

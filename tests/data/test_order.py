@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_clia.data import order
-from recbole_clia.data.loading import by_first_appearance
+from recbole_clia.data.order import by_first_appearance
 
 SEEDS = st.integers(0, 2**32 - 1)
 BLOCKS = st.sampled_from([1, 2, 3, 7, 1 << 17])
