@@ -8,14 +8,14 @@ class UsageError(ValueError):
     """
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 class Stopped(KeyboardInterrupt):
     """The user stopped a run; ``resume_file`` continues it, if an epoch was finished."""
 
     def __init__(self, resume_file: str | None) -> None:
         super().__init__()
         self.resume_file = resume_file
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -27,6 +27,8 @@ USUAL_LABEL = "motive"  # of `recbole-clia synth`: 1 for taste, 0 for the intent
 
 
 class Loaded(NamedTuple):
+    """What a diagnosis is of."""
+
     checkpoint: dict[str, Any]
     config: Any
     model: Any
@@ -36,6 +38,16 @@ class Loaded(NamedTuple):
 
 
 def load(path: str, label: str | None, given: dict[str, Any]) -> Loaded:
+    """Read a model's file, and build its data as they were when it was trained.
+
+    Args:
+        path: file of the model.
+        label: column of the log to load too; ``None`` for :data:`USUAL_LABEL` if there is one, ``""`` for none.
+        given: settings of the data that are others than then.
+
+    Raises:
+        UsageError: if the file, the data or the label cannot be used; see :func:`.report.diagnose`.
+    """
     checkpoint = read_checkpoint(path)
     config = checkpoint["config"]
     if not isinstance(config, Config):
