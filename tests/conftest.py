@@ -103,6 +103,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
 
     class Ended:
+        stdin = None
+
         def __init__(self, task: Path) -> None:
             made.append(task.parent.name)
             self.returncode = worker.main(str(task))

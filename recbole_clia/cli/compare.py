@@ -148,9 +148,10 @@ def _tune(
     Returns:
         The runs that cannot be made, since their study failed.
     """
-    from ..comparison.execute import Outcome, ends_with_an_interrupt
+    from ..comparison.execute import Outcome
     from ..comparison.tuned import search, without_space
     from ..comparison.worker import sentence_of
+    from ..running.ending import ends_with_an_interrupt
 
     trials, done = sum(study.plan.trials for study in studies), sum(study.done for study in studies)
     print(f"tune: {trials} trials, {done} of them done before")

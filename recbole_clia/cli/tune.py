@@ -61,6 +61,7 @@ def tune(arguments: argparse.Namespace) -> int:
         raise UsageError("--study and --storage: give one of them, a file or a database")
     settings = parse_settings(arguments.settings)
 
+    from ..running.ending import ends_with_an_interrupt
     from ..tuning.plan import Plan, check_plan
     from ..tuning.search import tune as search
     from ..tuning.study import running
@@ -88,7 +89,8 @@ def tune(arguments: argparse.Namespace) -> int:
 
     bar = tqdm(total=plan.trials, desc=plan.name, unit="trial")
     try:
-        study, _ = search(plan, arguments.n_jobs, lambda at: _show(bar, at))
+        with ends_with_an_interrupt():
+            study, _ = search(plan, arguments.n_jobs, lambda at: _show(bar, at))
     except KeyboardInterrupt:
         bar.close()
         print(f"\nstopped; continue with {_again(arguments)}", file=sys.stderr)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from time import perf_counter, sleep
 from typing import Any
 
+from ..running.ending import ends_with_an_interrupt
 from .plan import Run
 from .record import LOG, OUTPUT, RECORD, ROWS, read_record, write_record, write_text
 from .worker import TASK, WORK
@@ -82,6 +82,7 @@ def execute(
                     if process.poll() is None:
                         continue
                     del processes[run]
+                    _let_go(process)
                     took = perf_counter() - began_of[run]
                     done[run] = Outcome(run, _record_of(run, folder / run.folder, process.returncode), True)
                     if done[run].record["state"] == "done":
@@ -125,12 +126,17 @@ def _launch(task: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     with (task.parent / OUTPUT).open("wb") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "recbole_clia.comparison.worker", str(task)],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # nothing is said there; its end says that this process has died
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,  # an interrupt from the keyboard is for the command alone
         )
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _clear(folder: Path) -> None:
@@ -169,23 +175,6 @@ def _stop(processes: dict[Run, subprocess.Popen[bytes]], folder: Path) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        _let_go(process)
         if read_record(folder / run.folder, run.key) is None:
             _clear(folder / run.folder)
-
-
-@contextlib.contextmanager
-def ends_with_an_interrupt() -> Iterator[None]:
-    """A request to end is an interrupt, so that no process is left behind."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

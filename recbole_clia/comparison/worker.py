@@ -137,4 +137,7 @@ def _now() -> str:
 
 
 if __name__ == "__main__":
+    from ..running.ending import end_with
+
+    end_with(lambda: os.read(sys.stdin.fileno(), 1))
     sys.exit(main(sys.argv[1]))

@@ -14,6 +14,7 @@ import torch
 from optuna.trial import TrialState
 
 from ..errors import UsageError
+from ..running.ending import end_with
 from .lost import recover, repeat
 from .plan import Checked, Plan, check_plan
 from .study import finished, open_study, running
@@ -59,7 +60,7 @@ def _work_together(plan: Plan, jobs: int, study: optuna.Study, told: Callable[[o
             multiprocessing.connection.wait([worker.sentinel for worker in workers if worker.is_alive()], 0.5)
             if told is not None:
                 told(study)
-    finally:  # after a failure or Ctrl-C, which the workers have got too
+    finally:  # after a failure or an interrupt: of the keyboard, the workers have got it too
         stop_at = time.monotonic() + (20 if failures.empty() else 0)
         for worker in workers:
             if worker.pid is not None:
@@ -76,6 +77,9 @@ def _work_together(plan: Plan, jobs: int, study: optuna.Study, told: Callable[[o
 
 
 def _worker(plan: Plan, threads: int, failures: Any) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        end_with(parent.join)
     torch.set_num_threads(threads)
     try:
         work(plan)

@@ -255,7 +255,7 @@ def test_so_many_processes_run_at_a_time(plan: list[Run], workplace: Path, monke
     most = []
 
     class Slow:
-        returncode = 1
+        returncode, stdin = 1, None
 
         def __init__(self) -> None:
             self.looks = 0
