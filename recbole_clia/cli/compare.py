@@ -27,7 +27,8 @@ def add_parser(commands: Any) -> None:
         description="Train and evaluate every model on every dataset with every seed, under one protocol "
         "(leave-one-out in exact order of time, full ranking, the same filters and early stopping), each run in a "
         "process of its own.  A finished run is recorded at once and never made again; the same command continues what "
-        "was stopped.  With --tune, all models are tuned first, with the same number of trials.",
+        "was stopped, and commands with the same --out at the same time share the runs.  With --tune, all models are "
+        "tuned first, with the same number of trials.",
         epilog="Any setting can be given as --key=value, for the models that read the key; for instance --epochs=20.",
     )
     parser.add_argument("--models", nargs="+", default=["CLIA", "SASRec", "GRU4Rec"], metavar="MODEL", help="models")
@@ -99,6 +100,7 @@ def compare(arguments: argparse.Namespace) -> int:
                 arguments.keep_models,
                 ended=lambda outcome, left: _told(progress, outcome, left),
                 waiting=lambda left: _show(progress, left),
+                elsewhere=lambda run: progress.write(f"{run}: another command is making it; waiting for that"),
             )
     except KeyboardInterrupt:
         done = finished(plan, runs)

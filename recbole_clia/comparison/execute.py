@@ -16,6 +16,7 @@ from time import perf_counter, sleep
 from typing import Any
 
 from ..running.ending import ends_with_an_interrupt
+from .claims import Claims
 from .plan import Run
 from .record import LOG, OUTPUT, RECORD, ROWS, read_record, write_record, write_text
 from .worker import TASK, WORK
@@ -47,10 +48,12 @@ def execute(
     keep_models: bool = False,
     ended: Callable[[Outcome, float | None], None] = lambda outcome, left: None,
     waiting: Callable[[float | None], None] = lambda left: None,
+    elsewhere: Callable[[Run], None] = lambda run: None,
 ) -> list[Outcome]:
     """Make what is not done, and return the outcome of all runs in their order.
 
-    A run whose record says that it failed is made again.  What is interrupted leaves no record.
+    A run whose record says that it failed is made again.  What is interrupted leaves no record.  Commands that have
+    the same folder share the runs: each makes those that no other one is making, and waits for the rest.
 
     Args:
         folder: where each run has a folder.
@@ -58,42 +61,93 @@ def execute(
         keep_models: whether the best model of each run is kept as ``model.pth``.
         ended: told each run that was made, at its end, and the seconds that are left, as far as that can be told.
         waiting: told these seconds again and again.
+        elsewhere: told each run that is waited for, since another command is making it and nothing else is left.
     """
-    done = {outcome.run: outcome for outcome in finished(runs, folder)}
-    waiting_runs = [run for run in runs if run not in done]
-    began_of: dict[Run, float] = {}
-    processes: dict[Run, subprocess.Popen[bytes]] = {}
-    seconds: dict[tuple[str, str], list[float]] = {}
-    for outcome in done.values():
-        seconds.setdefault((outcome.run.model, outcome.run.dataset), []).append(outcome.record["seconds"])
-
-    def left() -> float | None:
-        running = {run: perf_counter() - began_of[run] for run in processes}
-        return seconds_left(seconds, waiting_runs, running, jobs)
-
+    work = _Work(runs, folder, jobs, keep_models, ended)
     with ends_with_an_interrupt():
         try:
-            while waiting_runs or processes:
-                while waiting_runs and len(processes) < jobs:
-                    run = waiting_runs.pop(0)
-                    began_of[run] = perf_counter()
-                    processes[run] = _start(run, folder / run.folder, jobs, keep_models)
-                for run, process in list(processes.items()):
-                    if process.poll() is None:
-                        continue
-                    del processes[run]
-                    _let_go(process)
-                    took = perf_counter() - began_of[run]
-                    done[run] = Outcome(run, _record_of(run, folder / run.folder, process.returncode), True)
-                    if done[run].record["state"] == "done":
-                        seconds.setdefault((run.model, run.dataset), []).append(took)
-                    ended(done[run], left())
-                waiting(left())
-                if processes:
+            while work.waiting or work.processes:
+                work.start()
+                if not work.processes:
+                    for run in work.new_elsewhere():
+                        elsewhere(run)
+                work.collect()
+                waiting(work.seconds_left())
+                if work.waiting or work.processes:
                     sleep(_WAIT)
         finally:
-            _stop(processes, folder)
-    return [done[run] for run in runs]
+            work.stop()
+    return [work.done[run] for run in runs]
+
+
+class _Work:
+    """The runs that wait, those that a process makes, and those that are done."""
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        folder: Path,
+        jobs: int,
+        keep_models: bool,
+        ended: Callable[[Outcome, float | None], None],
+    ) -> None:
+        self.folder, self.jobs, self.keep_models, self.ended = folder, jobs, keep_models, ended
+        self.done = {outcome.run: outcome for outcome in finished(runs, folder)}
+        self.waiting = [run for run in runs if run not in self.done]
+        self._before = {run: read_record(folder / run.folder, run.key) for run in self.waiting}
+        self.processes: dict[Run, subprocess.Popen[bytes]] = {}
+        self._claims, self._told = Claims(folder), set[Run]()
+        self._began: dict[Run, float] = {}
+        self._seconds: dict[tuple[str, str], list[float]] = {}
+        for run, outcome in self.done.items():
+            self._took(run, outcome.record["seconds"])
+
+    def start(self) -> None:
+        """Have as many processes as there may be, each for a run that no other command is making."""
+        while len(self.processes) < self.jobs and (run := self._claims.first(self.waiting)) is not None:
+            self.waiting.remove(run)
+            record = read_record(self.folder / run.folder, run.key)
+            if record is not None and record != self._before[run]:  # another command has made it meanwhile
+                self._end(Outcome(run, record, False))
+                continue
+            self._began[run] = perf_counter()
+            self.processes[run] = _start(run, self.folder / run.folder, self.jobs, self.keep_models)
+
+    def collect(self) -> None:
+        """Take up what processes that have ended left."""
+        for run, process in list(self.processes.items()):
+            if process.poll() is None:
+                continue
+            del self.processes[run]
+            _let_go(process)
+            record = _record_of(run, self.folder / run.folder, process.returncode)
+            if record["state"] == "done":
+                self._took(run, perf_counter() - self._began[run])
+            self._end(Outcome(run, record, True))
+
+    def new_elsewhere(self) -> list[Run]:
+        """The runs that wait for another command, each once."""
+        new = [run for run in self.waiting if run in self._claims.contested and run not in self._told]
+        self._told.update(new)
+        return new
+
+    def seconds_left(self) -> float | None:
+        """As :func:`seconds_left`."""
+        running = {run: perf_counter() - self._began[run] for run in self.processes}
+        return seconds_left(self._seconds, self.waiting, running, self.jobs)
+
+    def stop(self) -> None:
+        """End the processes, and leave nothing of what they had not done."""
+        _stop(self.processes, self.folder)
+        self._claims.release_all()
+
+    def _took(self, run: Run, seconds: float) -> None:
+        self._seconds.setdefault((run.model, run.dataset), []).append(seconds)
+
+    def _end(self, outcome: Outcome) -> None:
+        self.done[outcome.run] = outcome
+        self._claims.release(outcome.run, outcome.record["state"] == "done")
+        self.ended(outcome, self.seconds_left())
 
 
 def seconds_left(
@@ -111,7 +165,6 @@ def seconds_left(
 
 
 def _start(run: Run, folder: Path, jobs: int, keep_models: bool) -> subprocess.Popen[bytes]:
-    folder.mkdir(parents=True, exist_ok=True)
     _clear(folder)
     facts = {"key": run.key, "model": run.model, "dataset": run.dataset, "seed": run.seed, "packed": run.packed}
     task = {"facts": facts, "settings": dict(run.settings), "config": dict(run.config), "keep_models": keep_models}

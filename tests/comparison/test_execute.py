@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import prepare
+from filelock import FileLock
 from recbole.model.general_recommender.pop import Pop
 
 import recbole_clia
 from recbole_clia.comparison import execute as execution
+from recbole_clia.comparison.claims import LOCK
 from recbole_clia.comparison.execute import Outcome, execute, finished, seconds_left
 from recbole_clia.comparison.plan import METRICS, Run, make_plan
 from recbole_clia.comparison.record import COLUMNS, LOG, RECORD, ROWS, read_record, write_atomically, write_record
@@ -280,6 +284,76 @@ def test_so_many_processes_run_at_a_time(plan: list[Run], workplace: Path, monke
     execute(plan, workplace / "runs", jobs=3)
     assert max(number for number, _ in most) == 3
     assert {threads for _, threads in most} == {"3"}
+
+
+def in_two_threads(plan: list[Run], folder: Path) -> list[list[Outcome]]:
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda runs: execute(runs, folder), (plan, plan[::-1])))
+
+
+@pytest.mark.parametrize("state", ["failed", "done"])
+def test_commands_that_share_a_folder_make_each_run_once(
+    here: list[str], plan: list[Run], workplace: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """Whether it succeeds or not; both have the outcome of all, in the order that each asked for."""
+    folder, made = workplace / "runs", list[str]()
+    kept: dict[str, dict[str, Any]] = {}
+    if state == "done":
+        kept = {outcome.run.folder: outcome.record for outcome in run_here(plan, folder)}
+        for name in kept:
+            (folder / name / RECORD).unlink()
+
+    class Slow:
+        stdin, returncode = None, 0
+
+        def __init__(self, task: Path) -> None:
+            self.folder, self.facts = task.parent, json.loads(task.read_text())["facts"]
+            self.end = time.monotonic() + 0.15
+            made.append(self.folder.name)
+
+        def poll(self) -> int | None:
+            if time.monotonic() < self.end:
+                return None
+            (self.folder / "output.txt").write_text("")
+            write_record(self.folder, kept.get(self.folder.name, {**self.facts, "state": state, "sentence": "words"}))
+            return 0
+
+    monkeypatch.setattr(execution, "_clear", lambda folder: None)
+    monkeypatch.setattr(execution, "_launch", lambda task, environment: Slow(task))
+    monkeypatch.setattr(execution, "_WAIT", 0.01)
+    forth, back = in_two_threads(plan, folder)
+    assert sorted(made) == sorted(run.folder for run in plan)
+    assert [outcome.run for outcome in forth] == plan
+    assert [outcome.run for outcome in back] == plan[::-1]
+    assert {outcome.record["state"] for outcome in forth + back} == {state}
+    assert sum(outcome.fresh for outcome in forth + back) == len(plan)
+    assert 0 < sum(outcome.fresh for outcome in forth) < len(plan)
+    assert [path.name for path in folder.rglob(LOCK)] == ([LOCK] * len(plan) if state == "failed" else [])
+
+
+def test_a_run_of_another_command_that_was_stopped_is_made(
+    here: list[str], plan: list[Run], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes after all others, and who waits for it is told so once."""
+    monkeypatch.setattr(execution, "_WAIT", 0.01)
+    lock = FileLock(workplace / "runs" / plan[0].folder / LOCK)
+    (workplace / "runs" / plan[0].folder).mkdir(parents=True)
+    lock.acquire()
+    told: list[Run] = []
+
+    def elsewhere(run: Run) -> None:
+        assert here == [run.folder for run in plan[1:]]
+        told.append(run)
+
+    def waiting(left: float | None) -> None:
+        if told and lock.is_locked:
+            lock.release()
+
+    outcomes = run_here(plan, workplace / "runs", elsewhere=elsewhere, waiting=waiting)
+    assert told == plan[:1]
+    assert here == [run.folder for run in [*plan[1:], plan[0]]]
+    assert [outcome.run for outcome in outcomes] == plan
+    assert all(outcome.fresh and outcome.record["state"] == "done" for outcome in outcomes)
 
 
 def test_the_time_left_is_told_by_what_was_seen(plan: list[Run]) -> None:
