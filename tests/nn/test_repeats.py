@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recbole_clia.nn import RepeatOffsets, seen_items
 from recbole_clia.nn.gaps import GAP_STEPS
-from recbole_clia.nn.repeats import LAG_STEPS, SCALE, SeenItems, lag_step, next_occurrence
+from recbole_clia.nn.repeats import NUMBER_STEPS, SCALE, SeenItems, number_step, occurrences
 from recbole_clia.nn.rows import look_up
 
 STATE = 3
@@ -38,13 +38,14 @@ HISTORIES = {
 
 
 @pytest.mark.parametrize("items", HISTORIES.values(), ids=HISTORIES)
-def test_next_occurrence_equals_a_loop(items: Tensor) -> None:
+def test_occurrences_equal_a_loop(items: Tensor) -> None:
     width = items.shape[1]
-    want = [
+    following = [
         [next((k for k in range(j + 1, width) if row[k] == row[j]), width) for j in range(width)]
         for row in items.tolist()
     ]
-    assert next_occurrence(items).tolist() == want
+    before = [[row[:j].count(row[j]) for j in range(width)] for row in items.tolist()]
+    assert [found.tolist() for found in occurrences(items)] == [before, following]
 
 
 @pytest.mark.parametrize("items", HISTORIES.values(), ids=HISTORIES)
@@ -56,16 +57,17 @@ def test_seen_items_equal_a_loop(items: Tensor) -> None:
     index = index[torch.from_numpy(rng.permutation(len(index)))]  # in no order
     now = times.flatten()[index] + torch.from_numpy(rng.integers(0, 9, len(index)).astype(np.float64))
     seen = seen_items(items, index, times, now)
-    assert seen.item.shape == seen.lag.shape == seen.seconds.shape == (len(index), width)
+    assert {part.shape for part in seen} == {(len(index), width)}
     for n, place in enumerate(index.tolist()):
         row, end = divmod(place, width)
         last = {int(item): j for j, item in enumerate(items[row, : end + 1].tolist())}
-        want = {item: (end - j, now[n].item() - times[row, j].item()) for item, j in last.items()}
+        had = items[row, : end + 1].tolist()
+        want = {item: (end - j, now[n].item() - times[row, j].item(), had.count(item) - 1) for item, j in last.items()}
         there = seen.item[n] > 0
         found = seen.item[n][there].tolist()
         assert len(found) == len(set(found))  # an item at most once
-        triples = zip(found, seen.lag[n][there].tolist(), seen.seconds[n][there].tolist(), strict=True)
-        assert {item: (lag, seconds) for item, lag, seconds in triples} == want
+        told = zip(*(part[n][there].tolist() for part in seen[1:]), strict=True)
+        assert dict(zip(found, told, strict=True)) == want
         assert (seen.lag[n] >= 0).all()
 
 
@@ -77,8 +79,8 @@ def test_what_comes_after_a_prefix_is_not_seen() -> None:
     one, two = seen_items(items, index, times, now), seen_items(other, index, later, now)
     assert torch.equal(one.item, two.item)
     there = one.item > 0
-    assert torch.equal(one.lag[there], two.lag[there])
-    assert torch.equal(one.seconds[there], two.seconds[there])
+    for part, same in zip(one, two, strict=True):
+        assert torch.equal(part[there], same[there])
 
 
 @pytest.mark.parametrize("width", [1, 2, 6])
@@ -86,7 +88,7 @@ def test_what_comes_after_a_prefix_is_not_seen() -> None:
 def test_no_prefix_has_nothing(width: int, rows: int) -> None:
     items, none = torch.ones((rows, width), dtype=torch.long), torch.zeros(0, dtype=torch.long)
     seen = seen_items(items, none, torch.zeros(rows, width).double(), torch.zeros(0).double())
-    assert seen.item.shape == seen.lag.shape == seen.seconds.shape == (0, width)
+    assert {part.shape for part in seen} == {(0, width)}
     assert seen.item.dtype == torch.int64
     assert RepeatOffsets(STATE)(seen, torch.zeros(0, STATE)).shape == (0, width)
 
@@ -100,15 +102,15 @@ def test_inputs_are_left_alone() -> None:
 
 
 def step_by_hand(lag: int) -> int:
-    return lag if lag < 8 else min(int(math.log2(lag)) + 5, LAG_STEPS - 1)
+    return lag if lag < 8 else min(int(math.log2(lag)) + 5, NUMBER_STEPS - 1)
 
 
 def test_steps_of_the_lag() -> None:
     lags = torch.arange(5000)
-    steps = lag_step(lags)
+    steps = number_step(lags)
     assert steps.tolist() == [step_by_hand(lag) for lag in range(5000)]
     assert steps[[0, 7, 8, 15, 16, 1023, 1024, 4999]].tolist() == [0, 7, 8, 8, 9, 14, 15, 15]
-    assert set(steps.tolist()) == set(range(LAG_STEPS))
+    assert set(steps.tolist()) == set(range(NUMBER_STEPS))
     assert (steps.diff() >= 0).all()
 
 
@@ -129,7 +131,8 @@ def some_seen(rows: int = 6, width: int = 40) -> SeenItems:
     rng = np.random.default_rng(3)
     item = torch.from_numpy(rng.integers(0, 4, (rows, width)))
     lag = torch.from_numpy(rng.integers(0, 3000, (rows, width)) // rng.integers(1, 1000, (rows, width)))
-    return SeenItems(item, lag, torch.from_numpy(np.exp2(rng.uniform(-2, 34, (rows, width))) - 1))
+    seconds = torch.from_numpy(np.exp2(rng.uniform(-2, 34, (rows, width))) - 1)
+    return SeenItems(item, lag, seconds, torch.from_numpy(rng.integers(0, 30, (rows, width))))
 
 
 def test_offsets_start_at_zero_and_can_be_learnt() -> None:
@@ -156,7 +159,9 @@ def test_offsets_equal_the_formula() -> None:
         for j in range(40):
             lag, seconds = int(seen.lag[n, j]), max(float(seen.seconds[n, j]), 0.0)
             gap = min(math.floor(math.log2(1 + seconds)), GAP_STEPS - 1)
-            want = 8 * (w["of_lag"][step_by_hand(lag)] + w["of_gap"][gap] + of_state)
+            before = step_by_hand(int(seen.before[n, j]))
+            of_before = w["of_before"][before - 1] if before else 0.0
+            want = 8 * (w["of_lag"][step_by_hand(lag)] + w["of_gap"][gap] + of_before + of_state)
             assert got[n, j] == pytest.approx(want if seen.item[n, j] else 0.0, abs=1e-12)
     assert (got[seen.item.numpy() == 0] == 0).all()
     assert (got[seen.item.numpy() > 0] != 0).all()
