@@ -320,8 +320,18 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
         return Interaction(columns)
 
     def events(self) -> Events:
-        """The interactions that are targets here, and each user's first one; user after user, each in order of time."""
+        """The interactions that are targets here, and each user's first one; user after user, each in order of time.
+
+        Raises:
+            UsageError: if the rows are of benchmark files without times.
+        """
         rows, names = self.inter_feat, (self.uid_field, self.time_field, self.iid_field)
+        times = self.time_field and self.time_field + self.config["LIST_SUFFIX"]
+        if not isinstance(rows, Rows) and not {self.time_field, times} <= set(rows.columns):
+            raise UsageError(
+                f"benchmark_filename: the files of {self.dataset_name!r} have no times of the histories ({times}), on "
+                "which the trend and the neighbours rest; set trend: False and neighbours: False"
+            )
         if isinstance(rows, Rows):
             position = torch.cat([rows.position, self._openings()]).sort().values
             user, time, item = (self.log.column(name, position) for name in names)

@@ -14,6 +14,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
 from ..errors import UsageError
+from ..settings.check import MODELS
 from .atomic import AtomicFile
 from .filtering import filter_by_number
 from .order import ROWS_AT_ONCE, by_first_appearance, count_ids
@@ -260,7 +261,8 @@ class ColumnDataset(Dataset):  # type: ignore[misc]
     def _normalize(self) -> None:
         times = self.inter_feat.get(self.time_field)
         super()._normalize()
-        if self.exact_time and times is not None:
+        # The plugin's models read spans of time, which shares of the whole are not.
+        if times is not None and (self.exact_time or self.config["model"] in MODELS):
             self.inter_feat[self.time_field] = times
 
     def _dataframe_to_interaction(self, data: pd.DataFrame) -> Interaction:

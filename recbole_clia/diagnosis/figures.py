@@ -175,7 +175,8 @@ class Diagnosis:
         label: of the rows, if there is one.
         epoch: the epoch whose weights these are, from 0; ``None`` if the file does not tell.
         epochs: what the trainer has recorded of each, from the file ``epochs_file``.
-        in_order: what each branch is ranked with and that sees the order of a history: ``"repeats"``, ``"neighbours"``.
+        in_order: what each branch is ranked with and that sees the order of a history: ``"repeats"``,
+            ``"trend"``, ``"neighbours"``.
         verdict: what the figures come to, in sentences.
         values: what each row has; not among the :meth:`figures`.
     """

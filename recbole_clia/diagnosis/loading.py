@@ -15,10 +15,9 @@ from recbole.utils import FeatureType
 from ..data.atomic import AtomicFile
 from ..data.dataset import LogDataset
 from ..errors import UsageError
-from ..host.registry import MODELS
 from ..running.checkpoint import load_model
 from ..running.trainer import read_checkpoint
-from ..settings.check import LAUNCH_KEYS, nearest
+from ..settings.check import LAUNCH_KEYS, MODELS, nearest
 from ..settings.config import PluginConfig
 from ..settings.properties import PROPERTIES_DIR, read_properties
 from .figures import Floats

@@ -128,7 +128,7 @@ def _diagnose(loaded: Loaded, path: str, rows: int, seed: int) -> Diagnosis:
         epoch=loaded.checkpoint.get("epoch"),
         epochs=epochs,
         epochs_file=epochs_file,
-        in_order=[part for part in ("repeats", "neighbours") if config["model"] == "CLIA" and config[part]],
+        in_order=[part for part in ("repeats", "trend", "neighbours") if config["model"] == "CLIA" and config[part]],
         values=Values(found.measures, found.label),
     )
     return replace(diagnosis, verdict=sentences(diagnosis))

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..settings.check import PACKED_BASELINES, PACKED_PROPERTIES, check_packed
+from ..settings.check import MODELS, PACKED_BASELINES, PACKED_PROPERTIES, check_packed
 from ..settings.properties import COMMON_PROPERTIES, PROPERTIES_DIR
 
-MODELS = ("CLIA", "CLSR")
 LENGTH = "MAX_ITEM_LIST_LENGTH"
 
 

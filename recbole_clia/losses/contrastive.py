@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,8 @@ class InterestContrastiveLoss(nn.Module):
     Shapes:
         long_interest, short_interest, long_proxy, short_proxy: ``[..., D]``.
         mask: boolean ``[...]``, the rows that count; ``None`` counts all.
+        group: integers ``[...]``; rows with the same one are the same history, which ``infonce`` does not set against
+            itself. Every row is a history of its own, if not given.
         returns: a scalar; exactly 0, with a live graph, when no row counts.
 
     Raises:
@@ -93,6 +96,7 @@ class InterestContrastiveLoss(nn.Module):
         long_proxy: Tensor,
         short_proxy: Tensor,
         mask: Tensor | None = None,
+        group: Tensor | None = None,
     ) -> Tensor:
         views = [long_interest, short_interest, long_proxy, short_proxy]
         index = None if mask is None else chosen(mask)  # [N]
@@ -101,9 +105,13 @@ class InterestContrastiveLoss(nn.Module):
         if index is not None:
             views = [take_rows(view, index) for view in views]  # [N, D] each
         rows = [view.reshape(-1, view.shape[-1]) for view in views]  # [N, D] each
+        if group is not None:
+            group = group.flatten() if index is None else group.flatten()[index]  # [N]
         if rows[0].shape[0] == 0:
             return torch.stack([row.sum() for row in rows]).sum()
         tasks: Callable[..., Tensor] = getattr(self, f"_{self.kind}")
+        if self.kind == "infonce":
+            tasks = partial(self._infonce, group=group)
         losses = tasks(*rows).mean(-1)  # [4]
         return (losses * losses.new_tensor(self.weights)).sum()
 
@@ -133,12 +141,19 @@ class InterestContrastiveLoss(nn.Module):
             gaps = gaps.sum(-1, keepdim=True)  # [4, N, 1]
         return F.relu(gaps + self.margin).sum(-1)
 
-    def _infonce(self, long: Tensor, short: Tensor, p_long: Tensor, p_short: Tensor) -> Tensor:
+    def _infonce(
+        self, long: Tensor, short: Tensor, p_long: Tensor, p_short: Tensor, group: Tensor | None = None
+    ) -> Tensor:
         long, short, p_long, p_short = (F.normalize(v, dim=-1) for v in (long, short, p_long, p_short))
         target = torch.arange(long.shape[0], device=long.device)
+        again = None
+        if group is not None:
+            again = (group.unsqueeze(1) == group).fill_diagonal_(False)  # [N, N], itself in other rows
 
         def task(anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
             others = anchor @ positive.T  # [N, N], the row's own positive on the diagonal
+            if again is not None:
+                others = others.masked_fill(again, -torch.inf)
             own_negative = (anchor * negative).sum(-1, keepdim=True)  # [N, 1]
             logits = torch.cat([others, own_negative], dim=-1) / self.temperature  # [N, N + 1]
             return F.cross_entropy(logits, target, reduction="none")  # [N]

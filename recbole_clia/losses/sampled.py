@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,7 +28,7 @@ def sampled_log_probability(
     if log_count is not None:
         negative = negative - log_count.to(negative.dtype)
     if usable is not None:
-        negative = negative.masked_fill(~usable, NEVER)
+        negative = negative.masked_fill(~usable, max(NEVER, torch.finfo(negative.dtype).min))
     return -F.softplus(negative.logsumexp(-1) - positive)
 
 

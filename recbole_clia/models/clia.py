@@ -146,7 +146,9 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         self.fusion = InterestFusion(dim, state_size, config["fixed_alpha"])
         self.repeats = RepeatOffsets(state_size) if config["repeats"] else None
         # Without data, weights are loaded next, and what they rest on.
-        events = dataset.events() if hasattr(dataset, "events") else Events(*np.zeros((3, 0), dtype=np.int64))
+        events = Events(*np.zeros((3, 0), dtype=np.int64))
+        if hasattr(dataset, "events") and (config["trend"] or config["neighbours"]):
+            events = dataset.events()
         self.trend = self._make_trend(config, events, state_size) if config["trend"] else None
         self.neighbours = self._make_neighbours(config, events, state_size) if config["neighbours"] else None
 

@@ -60,10 +60,20 @@ class CLSR(SequentialRecommender):  # type: ignore[misc]
         super().__init__(config, dataset)
         self.time_field = config["TIME_FIELD"]
         self.time_list_field = self.time_field + config["LIST_SUFFIX"]
+        if hasattr(dataset, "inter_feat") and not hasattr(dataset, f"{self.time_field}_list_field"):
+            raise UsageError(
+                f"CLSR needs the times of the histories, and {dataset.dataset_name!r} has none; benchmark files have "
+                f"them in the columns {self.time_field}:float and {self.time_list_field}:float_seq"
+            )
         self.n_users = dataset.num(self.USER_ID)
         self.category_field = config["category_field"]
         if self.category_field:
             self._check_category(dataset)
+        if config["gradient_norm"] is not None and config["enable_scaler"]:
+            raise UsageError(
+                "gradient_norm: enable_scaler scales the gradients before they are cut; set gradient_norm: None, or "
+                "enable_scaler: False"
+            )
         self.size_fields = [self.USER_ID, self.ITEM_ID, *([self.category_field] if self.category_field else [])]
         of_category = config["category_embedding_size"]
         dim = config["embedding_size"] + of_category
@@ -252,7 +262,8 @@ class CLSR(SequentialRecommender):  # type: ignore[misc]
         ]
         views = [view.unsqueeze(1).expand(shape) for view in (history.long_interest, *proxies)]
         counts = (history.mask.sum(1) > self.length_threshold).unsqueeze(1).expand(shape[:2])  # [B, G]
-        return self.contrastive_loss(views[0], interests.short_interest, views[1], views[2], mask=counts)
+        history_of = torch.arange(len(counts), device=counts.device).unsqueeze(1).expand(shape[:2])  # [B, G]
+        return self.contrastive_loss(views[0], interests.short_interest, views[1], views[2], counts, history_of)
 
     def _discrepancy(self, users: Tensor) -> Tensor:
         users = users.unique()

@@ -29,7 +29,13 @@ class BatchNorm(nn.BatchNorm1d):
         super().__init__(features, eps=1e-4, momentum=0.05)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.reshape(-1, x.shape[-1])).view(x.shape)
+        rows = x.reshape(-1, x.shape[-1])
+        if self.training and len(rows) == 1:  # one row has no variance
+            normal = nn.functional.batch_norm(
+                rows, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+            return normal.view(x.shape)
+        return super().forward(rows).view(x.shape)
 
 
 class BatchNormMLP(nn.Module):

@@ -166,7 +166,7 @@ class NegativeSampler(nn.Module):
     def _log_count(self, anchors: Anchors, items: Tensor) -> Tensor | None:
         if self.counted is None:
             return None
-        weight = self.counted.clamp(min=torch.finfo(torch.float64).tiny)
+        weight = self.counted.clamp(min=1)  # what is never drawn by its weight stands in where nothing else is left
         mass = self.counted.sum()
         if self.shared:
             if self.strategy == "in_batch":  # one row of the batch is the row itself

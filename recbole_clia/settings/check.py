@@ -39,6 +39,9 @@ HOST_RANGES = {
 LAUNCH_KEYS = {"model", "dataset", "config_files", "nproc", "world_size", "ip", "port", "group_offset", "offset"}
 LAUNCH_KEYS |= {"local_rank", "resume", "packed"}
 
+# The plugin's own models.
+MODELS = ("CLIA", "CLSR")
+
 # RecBole's models that the plugin can train packed, and all that can be.
 PACKED_BASELINES = ("GRU4Rec", "SASRec")
 PACKABLE = ("CLIA", *PACKED_BASELINES)

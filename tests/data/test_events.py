@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 import torch
 from conftest import Prepared, prepare, random_rows, write_log
 
+from recbole_clia import run
 from recbole_clia.data.dataset import TARGETS_SUFFIX, Events
+from recbole_clia.errors import UsageError
 
 SPLITS = {
     "leave one out": ({"LS": "valid_and_test"}, "user"),
@@ -114,3 +117,55 @@ def test_each_packed_target_has_its_time(made: dict[str, Any], stride: int) -> N
         inner = where[:, :-1] & (batch["item_id_list"][:, 1:] > 0)
         assert torch.equal(time[:, :-1][inner], batch["timestamp_list"][:, 1:][inner])
     assert found == want
+
+
+def write_benchmark(workplace: Path, times: bool, lists: bool) -> dict[str, Any]:
+    """Rows of histories and targets in three files, as RecBole's benchmark files are."""
+    folder = workplace / "dataset" / "rows"
+    folder.mkdir(parents=True)
+    rows: dict[int, list[tuple[int, float]]] = {}
+    for user, item, time in sorted(random_rows(7, users=40, longest=9), key=lambda row: row[2]):
+        rows.setdefault(user, []).append((item, time))
+    names = ["user_id:token", "item_id_list:token_seq", "item_id:token"]
+    names += ["timestamp:float"] * times + ["timestamp_list:float_seq"] * lists
+    for part, ends in {"train": (1, -2), "valid": (-2, -1), "test": (-1, None)}.items():
+        lines = ["\t".join(names)]
+        for user, had in rows.items():
+            for n in range(len(had))[slice(*ends)] if len(had) > 3 else ():
+                line = [f"u{user}", " ".join(f"i{item}" for item, _ in had[:n]), f"i{had[n][0]}"]
+                line += [str(had[n][1])] * times + [" ".join(str(time) for _, time in had[:n])] * lists
+                lines.append("\t".join(line))
+        (folder / f"rows.{part}.inter").write_text("\n".join(lines) + "\n")
+    loaded = [name.split(":")[0] for name in names]
+    return {
+        "data_path": str(workplace / "dataset"),
+        "load_col": {"inter": loaded},
+        "benchmark_filename": ["train", "valid", "test"],
+        "alias_of_item_id": ["item_id_list"],
+        "packed": False,
+        "use_gpu": False,
+        "show_progress": False,
+        "state": "ERROR",
+        "epochs": 1,
+    }
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_benchmark_files_without_times_of_the_histories(workplace: Path, times: bool) -> None:
+    """What rests on times is refused by name, and without it the model runs."""
+    settings = write_benchmark(workplace, times, lists=False)
+    for part in ("trend", "neighbours"):
+        with pytest.raises(UsageError, match=r"no times of the histories \(timestamp_list\).*set trend: False"):
+            run("CLIA", "rows", config_dict={**settings, "trend": False, "neighbours": False, part: True})
+    without = {**settings, "trend": False, "neighbours": False}
+    assert run("CLIA", "rows", config_dict=without)["epochs"] == 1
+    with pytest.raises(UsageError, match="CLSR needs the times of the histories, and 'rows' has none"):
+        run("CLSR", "rows", config_dict={key: value for key, value in settings.items() if key != "packed"})
+
+
+@pytest.mark.parametrize("model", ["CLIA", "CLSR"])
+def test_benchmark_files_with_times_have_all(workplace: Path, model: str) -> None:
+    settings = write_benchmark(workplace, True, lists=True)
+    if model == "CLSR":
+        del settings["packed"]
+    assert run(model, "rows", config_dict=settings)["epochs"] == 1

@@ -242,3 +242,13 @@ def test_recboles_order_is_there_for_the_asking(workplace: Path) -> None:
     assert dataset.log.columns["timestamp"].dtype == torch.float32
     assert sequences(dataset) == {"u0": list(range(0, 20, 2)), "u1": list(range(1, 20, 2))}
     assert sequences(log_of(write(workplace, rows)))["u0"] == list(range(18, -1, -2))
+
+
+@pytest.mark.parametrize("model", ["CLIA", "CLSR"])
+@pytest.mark.parametrize("exact", [True, False])
+def test_spans_stay_spans_where_all_numbers_are_normalised(made: Any, workplace: Path, model: str, exact: bool) -> None:
+    """RecBole's settings of ml-100k normalise every number, and a share of the whole log is no time."""
+    rows = [("u1", f"i{n}", str(86_400 * n)) for n in range(9)] + [("u2", f"i{n}", str(86_400 * n)) for n in range(9)]
+    settings = {**write(workplace, rows), "normalize_all": True, "exact_time": exact, "packed": False}
+    batch = next(iter(prepare(settings, model).train))
+    assert set(batch["timestamp_list"].diff(dim=1).unique().tolist()) >= {86_400.0}

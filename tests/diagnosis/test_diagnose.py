@@ -305,7 +305,7 @@ def test_other_forms_of_training_and_of_splits(workplace: Path, settings: dict[s
     whole(found)
     assert found.ranking["fusion"].ndcg == pytest.approx(result["test_result"]["ndcg@10"], abs=1e-9)
     assert found.fixed_alpha == settings.get("fixed_alpha")
-    assert found.in_order == [part for part in ("repeats", "neighbours") if settings.get(part)]
+    assert found.in_order == [part for part in ("repeats", "trend", "neighbours") if settings.get(part)]
     if "eval_args" in settings:
         assert found.of_rows > 24  # more rows than users
     if settings.get("diagnosis_rows") == 0:

@@ -399,3 +399,43 @@ def test_the_gradient_reaches_the_rows_compared_only():
     touched = [(v.grad != 0).any(-1) for v in views]
     assert all(torch.equal(t, touched[0]) for t in touched)
     assert touched[0].sum() == 3
+
+
+@KIND
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_history_that_stands_in_several_rows_is_not_set_against_itself(kind, masked):
+    views = four_views((6, 5))
+    mask = random_mask((6,)) if masked else None
+    loss = InterestContrastiveLoss(kind)
+    several = [view.unsqueeze(1).expand(6, 3, 5) for view in views]
+    group = torch.arange(6).unsqueeze(1).expand(6, 3)
+    own = loss(*several, mask=None if mask is None else mask.unsqueeze(1).expand(6, 3), group=group)
+    once = loss(*views, mask=mask)
+    if kind != "infonce":
+        torch.testing.assert_close(own, once, rtol=1e-12, atol=0)
+        return
+    # The other histories count as often as they stand there.
+    rows = range(6) if mask is None else mask.nonzero().flatten().tolist()
+    total = 0.0
+    for anchor, positive, negative in tasks(*([v.detach()[i].tolist() for i in rows] for v in views)):
+        for i in range(len(anchor)):
+            right = math.exp(cosine(anchor[i], positive[i]) / 0.1)
+            wrong = math.exp(cosine(anchor[i], negative[i]) / 0.1)
+            wrong += 3 * sum(math.exp(cosine(anchor[i], positive[j]) / 0.1) for j in range(len(anchor)) if j != i)
+            total += math.log(1 + wrong / right) / len(anchor)
+    assert own.item() == pytest.approx(total, rel=1e-11)
+
+
+@KIND
+def test_groups_of_one_row_change_nothing(kind):
+    views, loss = four_views((3, 4, 5)), InterestContrastiveLoss(kind)
+    mask = random_mask((3, 4))
+    group = torch.randperm(12).view(3, 4)
+    assert torch.equal(loss(*views, mask=mask, group=group), loss(*views, mask=mask))
+
+
+def test_a_single_history_has_its_own_opposite_only():
+    views = four_views((1, 5))
+    several = [view.expand(4, 5) for view in views]
+    loss = InterestContrastiveLoss("infonce")
+    torch.testing.assert_close(loss(*several, group=torch.zeros(4, dtype=torch.long)), loss(*views), rtol=1e-12, atol=0)

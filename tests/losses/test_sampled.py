@@ -187,3 +187,17 @@ def test_more_negatives_cost_more() -> None:
     values = [sampled_softmax(positive, negative[:, :n]).item() for n in range(1, 7)]
     assert values == sorted(values)
     assert values[0] < values[-1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_masks_too(dtype: torch.dtype) -> None:
+    positive, negative = scores(4, 6, dtype=dtype)
+    usable = torch.ones(4, 6, dtype=torch.bool)
+    usable[:, 3:] = False
+    usable[0] = False
+    found = sampled_softmax(positive, negative, None, usable)
+    found.backward()
+    assert found.item() == pytest.approx(by_loops(positive.tolist(), negative.tolist(), None, usable), rel=0.02)
+    assert negative.grad is not None
+    assert (negative.grad[~usable] == 0).all()
+    assert torch.isfinite(negative.grad).all()

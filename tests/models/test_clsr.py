@@ -468,3 +468,26 @@ def test_the_weights_follow_their_schedules(settings: dict[str, Any]) -> None:
         want = reference.calculate_loss(rows)[1:3]
         for one, other, weight in zip(got, want, weights, strict=True):
             assert one.item() == pytest.approx(weight * other.item(), abs=1e-12)
+
+
+def test_gradients_are_not_cut_while_they_are_scaled(settings: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="gradient_norm: enable_scaler scales the gradients before they are cut"):
+        prepare({**settings, "enable_scaler": True, "gradient_norm": 2.0}, "CLSR")
+    prepare({**settings, "enable_scaler": True, "gradient_norm": None}, "CLSR")
+
+
+def test_histories_of_one_item_are_trained_though_the_last_batch_is_one_row(settings: dict[str, Any]) -> None:
+    settings = {**settings, "MAX_ITEM_LIST_LENGTH": 1}
+    rows = len(prepare(settings, "CLSR").train._dataset)
+    result = run("CLSR", "made", config_dict={**settings, "train_batch_size": rows - 1, "epochs": 1})
+    assert result["epochs"] == 1
+
+
+def test_infonce_does_not_set_a_history_against_itself(settings: dict[str, Any]) -> None:
+    """Its candidates share the long-term interest and both proxies."""
+    prepared = prepare({**settings, "contrastive_loss": "infonce", "contrastive_length_threshold": 0}, "CLSR")
+    model = away_from_start(prepared)
+    rows = all_rows(prepared.train._dataset)[:1]
+    once, often = (model._contrast(*model.forward(rows, torch.tensor([[1] * number]))[1:]) for number in (1, 5))
+    assert once > 0
+    torch.testing.assert_close(often, once)

@@ -210,3 +210,13 @@ def test_parameters_at_the_published_sizes() -> None:
     assert count(Time4LSTM(40, 40)) == 22_800
     assert count(TargetAttention(40, 40, 40)) == 32_401
     assert count(BatchNormMLP(80, (100, 64))) == 14_957
+
+
+def test_a_single_row_is_normalised_as_in_evaluation() -> None:
+    """It has no variance of its own, and leaves no trace in the running statistics."""
+    mlp = away_from_start(BatchNormMLP(3, (4, 2)))
+    x = torch.randn(1, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    before = {name: buffer.clone() for name, buffer in mlp.named_buffers()}
+    trained = mlp.train()(x)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in mlp.named_buffers())
+    assert torch.equal(trained, mlp.eval()(x))

@@ -561,3 +561,13 @@ def test_too_few_items_are_told(workplace: Any, made: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"^negative_sampling: .*two items") as caught:
         prepare({**made, "loss_type": "SSM", "negative_sampling": "popularity"})
     assert "\n" not in str(caught.value)
+
+
+@COUNTED
+def test_a_stand_in_counts_as_if_it_had_been_drawn(strategy: str) -> None:
+    """A batch of one target has no other row, so that any item may stand in, one without interactions too."""
+    torch.manual_seed(0)
+    draw = sampler_of(strategy, [0, 50, 30, 0, 0])(anchors_of([1]), 40)
+    assert draw.log_count is not None
+    assert torch.isfinite(draw.log_count).all()
+    assert draw.log_count.min() >= math.log(40 / 80) - 1e-9
