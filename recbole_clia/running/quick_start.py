@@ -21,6 +21,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from ..errors import Stopped, UsageError
 from ..settings.config import PluginConfig, describe_evaluation
 from .time_limit import limited
+from .trainer import CLIATrainer
 
 
 def run(
@@ -135,7 +136,13 @@ def _run_here(
     trainer = limited(get_trainer(config["MODEL_TYPE"], config["model"]), config["train_seconds"])(config, model)
     clock = _EpochClock(trainer, callback)
     if resume:
+        if not isinstance(trainer, CLIATrainer):
+            raise UsageError(
+                f"resume: {config['model']} is trained in RecBole's loop, which cannot be continued; "
+                "the plugin's models and those trained packed can"
+            )
         trainer.resume_checkpoint(resume)
+        clock.go_on_from(trainer)
 
     try:
         best_score, best_valid = trainer.fit(
@@ -215,28 +222,40 @@ class _EpochClock:
         self.seconds: list[float] = []
         self.best_epoch: int | None = None
         self.curve: list[dict[str, float]] = []
-        self.epochs = 0
+        self.epochs = self._epochs_before = 0
+        self._before = 0.0  # seconds of training before a run was stopped
         self._trainer = trainer
         self._train_epoch = trainer._train_epoch
         trainer._train_epoch = self._timed
 
-    def _timed(self, *args: Any, **kwargs: Any) -> Any:
+    def go_on_from(self, trainer: CLIATrainer) -> None:
+        """Know the epochs before a run was stopped."""
+        self.best_epoch, self._before = trainer.best_epoch, trainer.trained_seconds
+        self.curve = [
+            {"epoch": one.epoch, "train_seconds": one.trained_seconds, "valid_score": one.valid_score}
+            for one in trainer.history
+        ]
+        self.epochs = self._epochs_before = trainer.history[-1].epoch + 1 if trainer.history else 0
+
+    def _timed(self, train_data: Any, epoch: int, *args: Any, **kwargs: Any) -> Any:
         began = perf_counter()
-        losses = self._train_epoch(*args, **kwargs)
+        losses = self._train_epoch(train_data, epoch, *args, **kwargs)
         self.seconds.append(perf_counter() - began)
+        self.epochs = epoch + 1
         return losses
 
     def evaluated(self, epoch: int, score: float) -> None:
-        self.epochs = epoch + 1
         if self._trainer.cur_step == 0:
             self.best_epoch = epoch
-        self.curve.append({"epoch": epoch, "train_seconds": sum(self.seconds), "valid_score": float(score)})
+        so_far = self._before + sum(self.seconds)
+        self.curve.append({"epoch": epoch, "train_seconds": so_far, "valid_score": float(score)})
         if self._callback is not None:
             self._callback(epoch, score)
 
     @property
     def seconds_per_epoch(self) -> float | None:
-        return sum(self.seconds) / len(self.seconds) if self.seconds else None
+        epochs = self._epochs_before + len(self.seconds)
+        return (self._before + sum(self.seconds)) / epochs if epochs else None
 
 
 def _log_file(logger: Any) -> str | None:

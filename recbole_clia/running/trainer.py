@@ -40,6 +40,7 @@ class Epoch:
     train_seconds: float
     valid_score: float
     diagnosis: dict[str, float] = field(default_factory=dict)
+    trained_seconds: float = 0.0  # of all epochs so far
 
 
 class CLIATrainer(TimeLimited, Trainer):  # type: ignore[misc]
@@ -84,13 +85,21 @@ class CLIATrainer(TimeLimited, Trainer):  # type: ignore[misc]
         def after_epoch(epoch: int, valid_score: float) -> None:
             found = self._diagnose(diagnosed, epoch) if diagnosed is not None else {}
             loss = float(self.train_loss_dict[epoch])
-            self.history.append(Epoch(epoch, loss, self.epoch_seconds, float(valid_score), found))
+            self.history.append(Epoch(epoch, loss, self.epoch_seconds, float(valid_score), found, self.trained_seconds))
             if saved:
                 self._save_checkpoint(epoch, verbose=False, saved_model_file=self.last_file)
             if callback_fn is not None:
                 callback_fn(epoch, valid_score)
 
-        return super().fit(train_data, valid_data, verbose, saved, show_progress, after_epoch)
+        # Where no epoch is left, RecBole would write the last weights over the best ones.
+        saved_by_host = saved and not (self._random_state is not None and self.start_epoch >= self.epochs)
+        return super().fit(train_data, valid_data, verbose, saved_by_host, show_progress, after_epoch)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The validated epoch whose weights are kept, also of a run that was resumed."""
+        place = len(self.history) - 1 - self.cur_step
+        return self.history[place].epoch if 0 <= place < len(self.history) else None
 
     def _diagnosed_rows(self, data: Any) -> Any:
         """Histories spread over the data, of those that the contrast counts where there are any."""
@@ -152,7 +161,16 @@ class CLIATrainer(TimeLimited, Trainer):  # type: ignore[misc]
         for key in sorted((set(old) | set(new)) - MAY_CHANGE):
             if old.get(key) != new.get(key):
                 raise UsageError(f"resume: {resume_file} was made with {key} = {old.get(key)}, not {new.get(key)}")
-        self.model.load_state_dict(checkpoint["state_dict"])
+        if [epoch["epoch"] for epoch in checkpoint.get("history", ())][-1:] != [checkpoint["epoch"]]:
+            raise UsageError(
+                f"resume: {resume_file} holds the best model alone; a run goes on from the file *.last.pth beside it"
+            )
+        try:
+            self.model.load_state_dict(checkpoint["state_dict"])
+        except RuntimeError as error:  # a line for each tensor
+            raise UsageError(
+                f"resume: {resume_file} is of other data or of another version; {str(error).splitlines()[-1].strip()}"
+            ) from error
         self.model.load_other_parameter(checkpoint["other_parameter"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.cur_step = checkpoint["cur_step"]

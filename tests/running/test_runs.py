@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import prepare
+from conftest import prepare, random_rows, write_log
 
 from recbole_clia import CLIA, load_model, run
 from recbole_clia.errors import UsageError
@@ -69,10 +69,33 @@ def test_a_resumed_run_is_bit_equal_to_one_that_was_not_stopped(
     assert resumed["model_file"] == stopped["model_file"]
     assert resumed["test_result"] == whole["test_result"]
     assert resumed["best_valid_result"] == whole["best_valid_result"]
+    for key in ("best_epoch", "epochs", "diagnosis"):
+        assert resumed[key] == whole[key]
+    for key in ("epoch", "valid_score"):
+        assert [point[key] for point in resumed["curve"]] == [point[key] for point in whole["curve"]]
+    seconds = [point["train_seconds"] for point in resumed["curve"]]
+    assert seconds[:2] == pytest.approx([point["train_seconds"] for point in stopped["curve"]], rel=0.2)
+    assert seconds == sorted(seconds)
+    assert resumed["seconds_per_epoch"] == pytest.approx(seconds[-1] / 4, rel=0.2)
     end = [torch.load(r["model_file"].replace(".pth", ".last.pth")) for r in (whole, resumed)]
     assert end[0]["history"] != []
     assert [e["train_loss"] for e in end[0]["history"]] == [e["train_loss"] for e in end[1]["history"]]
     assert all(torch.equal(end[0]["state_dict"][name], end[1]["state_dict"][name]) for name in end[0]["state_dict"])
+
+
+@pytest.mark.parametrize("chosen", [{}, {"stopping_step": 0}, {"eval_step": 2}], ids=["to its end", "early", "every 2"])
+def test_resuming_what_is_finished_leaves_the_best_model_alone(
+    settings: dict[str, Any], chosen: dict[str, Any]
+) -> None:
+    settings.update(chosen)
+    done = run("CLIA", "made", config_dict=settings)
+    before = Path(done["model_file"]).read_bytes()
+    again = run("CLIA", "made", config_dict=settings, resume=done["model_file"].replace(".pth", ".last.pth"))
+    assert Path(done["model_file"]).read_bytes() == before
+    for key in set(done) - {"curve", "seconds", "seconds_per_epoch", "log_file"}:
+        assert again[key] == done[key]
+    for key in ("epoch", "valid_score"):
+        assert [point[key] for point in again["curve"]] == [point[key] for point in done["curve"]]
 
 
 def test_the_model_is_told_of_each_epoch(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +113,13 @@ def test_resuming_with_other_settings_is_refused(settings: dict[str, Any]) -> No
         run("CLIA", "made", config_dict={**settings, "dropout_prob": 0.1}, resume=last)
     with pytest.raises(UsageError, match=r"nowhere\.pth"):
         run("CLIA", "made", config_dict=settings, resume="nowhere.pth")
+    with pytest.raises(UsageError, match=r"holds the best model alone; a run goes on from the file \*\.last"):
+        run("CLIA", "made", config_dict={**settings, "epochs": 1}, resume=last.replace(".last.pth", ".pth"))
+    with pytest.raises(UsageError, match="GRU4Rec is trained in RecBole's loop, which cannot be continued"):
+        run("GRU4Rec", "made", config_dict=settings, resume=last)
+    more = write_log(Path("more"), random_rows(7, users=30))
+    with pytest.raises(UsageError, match="is of other data or of another version; size mismatch for"):
+        run("CLIA", "made", config_dict={**settings, "data_path": more}, resume=last)
 
 
 def test_result_tells_what_a_user_asks(settings: dict[str, Any]) -> None:
