@@ -278,8 +278,9 @@ def _always() -> bool:
 
 
 def _share_files() -> None:
-    """Processes race to make a folder; each names the checkpoint by its own clock, and only the first writes it."""
+    """Runs name their checkpoints by the second; processes of a run race for folders, and only the first one writes."""
     import os
+    import uuid
 
     import torch.distributed as dist
     from recbole.trainer import Trainer
@@ -296,6 +297,8 @@ def _share_files() -> None:
 
     def __init__(self: Any, config: Any, model: Any) -> None:
         init(self, config, model)
+        start, end = os.path.splitext(self.saved_model_file)
+        self.saved_model_file = f"{start}-{uuid.uuid4().hex[:6]}{end}"
         if not config["single_spec"]:
             name = [self.saved_model_file]
             dist.broadcast_object_list(name, src=0)
@@ -313,6 +316,24 @@ def _share_files() -> None:
 
 
 # --- noise ---------------------------------------------------------------------------------
+
+
+def _collect_what_is_no_tensor() -> None:
+    from recbole.evaluator.collector import Collector
+
+    collect = Collector.get_data_struct
+
+    def get_data_struct(self: Any) -> Any:
+        held = self.data_struct._data_dict
+        other = {key: value for key, value in held.items() if not hasattr(value, "cpu")}
+        for key in other:
+            del held[key]
+        struct = collect(self)
+        for data in (held, struct._data_dict):
+            data.update(other)
+        return struct
+
+    Collector.get_data_struct = get_data_struct
 
 
 def _silence_future_warnings() -> None:
@@ -371,10 +392,19 @@ PATCHES = (
     ),
     Patch(
         "shared files",
-        "with --nproc processes race for folders, name the checkpoint by their clocks, and read before it is written",
+        "runs that start in the same second write one checkpoint; with --nproc processes race for folders, name the "
+        "checkpoint by their clocks, and read before it is written",
         "",
         _always,
         _share_files,
+    ),
+    Patch(
+        "catalogue metrics",
+        "the collector takes numbers and counters for tensors, so that ItemCoverage, GiniIndex, AveragePopularity and "
+        "TailPercentage fail",
+        "",
+        _always,
+        _collect_what_is_no_tensor,
     ),
     Patch(
         "FutureWarnings",

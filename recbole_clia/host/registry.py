@@ -16,6 +16,8 @@ from ..settings.check import MODELS, PACKED_BASELINES, PACKED_PROPERTIES, check_
 from ..settings.properties import COMMON_PROPERTIES, PROPERTIES_DIR
 
 LENGTH = "MAX_ITEM_LIST_LENGTH"
+# What a dataset is made by, besides RecBole's own settings.
+_DATA_KEYS = ("exact_time", "time_unit", "duplicate_rows", "encoding", "lazy_augmentation", "packed")
 
 
 def register() -> None:
@@ -28,6 +30,7 @@ def register() -> None:
     import torch
     from recbole.config import Config
     from recbole.utils import get_model
+    from recbole.utils.argument_list import dataset_arguments
 
     from ..data.dataset import LogDataset
     from ..models import clia, clsr, packed
@@ -51,6 +54,8 @@ def register() -> None:
     _offer_packed(recbole.trainer.Trainer, CLIATrainer)
     offer_sampled_groups()
     _offer_datasets(recbole.data.dataset)
+    # A dataset that was saved is taken up again if what RecBole lists here is the same.
+    dataset_arguments.extend(key for key in _DATA_KEYS if key not in dataset_arguments)
     _add_property_files(Config)
     if hasattr(torch.serialization, "add_safe_globals"):
         torch.serialization.add_safe_globals([PluginConfig])  # what the checkpoints of the plugin's runs hold
@@ -104,10 +109,17 @@ def _offer_datasets(datasets: Any) -> None:
         return config["MODEL_TYPE"] in (ModelType.GENERAL, ModelType.TRADITIONAL) and bool(config["exact_time"])
 
     def offer(host: type, ours: type, wanted: Any) -> type:
-        def new(cls: type, config: Any = None) -> Any:  # a copy is made without one
-            return ours(config) if cls is offered and config is not None and wanted(config) else object.__new__(cls)
+        class Offered(type):
+            def __instancecheck__(cls, instance: Any) -> bool:
+                return isinstance(instance, host) if cls is offered else super().__instancecheck__(instance)
 
-        offered = type(host.__name__, (host,), {"__new__": new, "__doc__": host.__doc__, "__module__": host.__module__})
+        def new(cls: type, config: Any = None) -> Any:  # a copy is made without one
+            if cls is not offered or config is None:
+                return object.__new__(cls)
+            return (ours if wanted(config) else host)(config)  # what is saved is of a class that is found again
+
+        names = {"__new__": new, "__doc__": host.__doc__, "__module__": host.__module__}
+        offered = Offered(host.__name__, (host,), names)
         return offered
 
     datasets.SequentialDataset = offer(datasets.SequentialDataset, LogDataset, has_log)

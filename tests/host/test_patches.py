@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,25 @@ def test_the_stand_in_for_ray_does_not_outlive_its_purpose() -> None:
     assert done.stdout.strip() == str(not ray_is_mended)
 
 
-def test_a_graph_model_runs_on_todays_scipy(made: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_model_runs_on_todays_scipy(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["test"])
     settings = {key: made[key] for key in ("data_path", "load_col", "show_progress", "state")}
     assert recbole_clia.run("LightGCN", "made", config_dict={**settings, "epochs": 1})["test_result"]
+
+
+CATALOGUE = ["ItemCoverage", "GiniIndex", "AveragePopularity", "TailPercentage", "ShannonEntropy"]
+
+
+@pytest.mark.parametrize("metric", CATALOGUE)
+def test_metrics_of_the_catalogue_are_reported(made: dict[str, Any], metric: str) -> None:
+    result = recbole_clia.run("BPR", "made", config_dict={**made, "epochs": 1, "metrics": ["MRR", metric]})
+    assert np.isfinite(result["test_result"][f"{metric.lower()}@10"])
+
+
+def test_runs_of_the_same_second_have_files_of_their_own(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recbole.trainer.trainer.get_local_time", lambda: "now")
+    files = {
+        recbole_clia.run("FPMC", "made", config_dict={**made, "epochs": 1, "seed": n})["model_file"] for n in (1, 2)
+    }
+    assert len(files) == 2
+    assert all(Path(file).is_file() and Path(file).name.startswith("FPMC-now-") for file in files)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import recbole.trainer
 import torch
+from conftest import write_log
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.data.dataloader import TrainDataLoader
@@ -25,6 +26,7 @@ from recbole_clia import CLIA, run
 from recbole_clia.data.dataset import LogDataset
 from recbole_clia.data.loader import PackedTrainDataLoader
 from recbole_clia.host import activate
+from recbole_clia.settings.config import PluginConfig
 from recbole_clia.settings.properties import read_properties
 
 
@@ -188,3 +190,30 @@ def test_two_processes(settings: dict[str, Any], workplace: Path, entry: str) ->
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "ndcg@10" in done.stdout.splitlines()[-1]
+
+
+AS_IN_RECBOLE = {"exact_time": False, "lazy_augmentation": False}
+
+
+@pytest.mark.parametrize(("model", "chosen"), [("BPR", {}), ("BPR", {"exact_time": False}), ("SASRec", AS_IN_RECBOLE)])
+def test_a_dataset_is_saved_and_taken_up_again(made: dict[str, Any], model: str, chosen: dict[str, Any]) -> None:
+    settings = {**made, **chosen, "epochs": 1, "save_dataset": True, "data_cache": None}
+    first = recbole_clia.run(model, "made", config_dict=settings)
+    assert all(path.stat().st_size for path in Path("saved").glob("made-*Dataset.pth"))
+    again = recbole_clia.run(model, "made", config_dict=settings)
+    assert again["test_result"] == first["test_result"]
+
+
+def test_a_saved_dataset_of_another_order_is_not_taken_up(workplace: Path) -> None:
+    """Times that float32 cannot tell apart, in reverse in the file."""
+    rows = [(user, item, 1.6e9 + 20 * item) for user in range(12) for item in reversed(range(6))]
+    settings = {"data_path": write_log(workplace / "dataset", rows), "use_gpu": False, "show_progress": False}
+    settings |= {"epochs": 1, "data_cache": None, "topk": [1], "valid_metric": "Hit@1", "state": "ERROR"}
+    last = []
+    for exact in (False, True):
+        chosen = {**settings, "exact_time": exact, "save_dataset": not exact, "lazy_augmentation": exact}
+        config = PluginConfig("SASRec", "made", config_dict=chosen)
+        dataset = create_dataset(config)
+        test = data_preparation(config, dataset)[2]
+        last.append({dataset.id2token("item_id", int(item)) for item in next(iter(test))[3]})
+    assert last[1] == {"i5"} != last[0]
