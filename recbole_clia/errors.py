@@ -8,6 +8,10 @@ class UsageError(ValueError):
     """
 
 
+class Diverged(UsageError):
+    """Training has a loss that is no number any more."""
+
+
 class Stopped(KeyboardInterrupt):
     """The user stopped a run; ``resume_file`` continues it, if an epoch was finished."""
 

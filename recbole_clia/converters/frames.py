@@ -62,9 +62,12 @@ def from_pandas(
     renamed = {user: "user_id", item: "item_id", **{field: field for field in extra}, time: "timestamp"}
     if len(renamed) < 3 + len(extra):
         raise UsageError("from_pandas: user, item, time and extra must name different columns")
+    _check_fields(renamed)
     columns = _columns(df, renamed, "df")
     if items is not None:
-        features = _columns(items, {item: "item_id", **{c: str(c) for c in items.columns if c != item}}, "items")
+        of_items = {item: "item_id", **{column: str(column) for column in items.columns if column != item}}
+        _check_fields(of_items)
+        features = _columns(items, of_items, "items")
     with AtomicWriter(target, {field: kind for field, (kind, _) in columns.items()}) as writer:
         _write(writer, columns, len(df))
     if items is not None:
@@ -74,6 +77,22 @@ def from_pandas(
     elif replace:
         target.with_suffix(".item").unlink(missing_ok=True)
     return name
+
+
+def _check_fields(renamed: Mapping[Any, str]) -> None:
+    """Refuse columns that would become one field, and names that a header cannot hold."""
+    by_field: dict[str, Any] = {}
+    for column, field in renamed.items():
+        if field in by_field:
+            raise UsageError(
+                f"from_pandas: the columns {by_field[field]!r} and {column!r} would both become the field {field!r}; "
+                "rename or leave out one of them"
+            )
+        if not isinstance(field, str) or not field or set(field) & set(":\t\r\n"):
+            raise UsageError(
+                f"from_pandas: a column's name must be text without ':', tabs and line ends, which {column!r} is not"
+            )
+        by_field[field] = column
 
 
 def _columns(frame: pd.DataFrame, renamed: Mapping[str, str], what: str) -> dict[str, tuple[str, Any]]:
@@ -108,7 +127,8 @@ def _ids(values: pd.Series, column: str) -> pa.Array:
 
     refuse(values.isna(), "an id is missing; each row must have one")
     if pd.api.types.is_float_dtype(values):
-        refuse(values != values.round(), "the id {} is no whole number; use whole numbers or text")
+        whole = (values == values.round()) & (values.abs() < 2**53)  # beyond, a float holds not every one
+        refuse(~whole, "the id {} is no whole number, or none that a float holds; use whole numbers or text")
         values = values.astype(np.int64)
     distinct = pd.Series(values.unique()).astype(str)
     bad = distinct.str.contains('[\t\r\n"]') | distinct.isin(missing_words())

@@ -172,6 +172,7 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
             "feats": feats,
             "time_unit": self.time_unit,
             "time_origin": self.time_origin,
+            "time_scale": self.time_scale,
         }
         return Stored(facts, arrays)
 
@@ -181,6 +182,7 @@ class LogDataset(ColumnDataset, SequentialDataset):  # type: ignore[misc]
         self.field2source = {field: FeatureSource(source) for field, source in facts["sources"].items()}
         self.field2seqlen, self.field2bucketnum = dict(facts["lengths"]), dict(facts["buckets"])
         self.time_unit, self.time_origin = facts["time_unit"], facts["time_origin"]
+        self.time_scale = facts["time_scale"]
         token_ids = {same: TokenIds(arrays[f"tokens {same}"]) for same in set(facts["tokens"].values())}
         self.field2id_token = {field: arrays[f"tokens {same}"] for field, same in facts["tokens"].items()}
         self.field2token_id = {field: token_ids[same] for field, same in facts["tokens"].items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from logging import getLogger
 from typing import Any
@@ -80,7 +81,7 @@ class LengthGroupedSampler(Sampler[list[int]]):
         if self.shuffle:
             batches = [batches[i] for i in torch.randperm(len(batches), generator=generator)]
         short = -len(batches) % self.world_size
-        batches += batches[:short]
+        batches += itertools.islice(itertools.cycle(batches), short)
         for batch in batches[self.rank :: self.world_size]:
             yield batch.tolist()
 

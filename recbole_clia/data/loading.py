@@ -14,7 +14,6 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
 from ..errors import UsageError
-from ..settings.check import MODELS
 from .atomic import AtomicFile
 from .filtering import filter_by_number
 from .order import ROWS_AT_ONCE, by_first_appearance, count_ids
@@ -32,10 +31,12 @@ class ColumnDataset(Dataset):  # type: ignore[misc]
     Attributes:
         time_unit: what one unit of the times is, as in :class:`Times`; ``None`` without times.
         time_origin: what they count from, in that unit.
+        time_scale: units in 1, where RecBole has normalised the times to [0, 1].
     """
 
     time_unit: str | None = None
     time_origin: int = 0
+    time_scale: float = 1.0
     inter_feat: Any
 
     @property
@@ -261,9 +262,12 @@ class ColumnDataset(Dataset):  # type: ignore[misc]
     def _normalize(self) -> None:
         times = self.inter_feat.get(self.time_field)
         super()._normalize()
-        # The plugin's models read spans of time, which shares of the whole are not.
-        if times is not None and (self.exact_time or self.config["model"] in MODELS):
+        if times is None:
+            return
+        if self.exact_time:
             self.inter_feat[self.time_field] = times
+        elif len(times) and not np.array_equal(self.inter_feat[self.time_field], times):
+            self.time_scale = float(times.max() - times.min()) or 1.0
 
     def _dataframe_to_interaction(self, data: pd.DataFrame) -> Interaction:
         if not self.exact_time or self.time_field not in data:

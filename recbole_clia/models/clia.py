@@ -102,7 +102,7 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         self.TARGETS = self.ITEM_ID + TARGETS_SUFFIX
         self.TIME = config["TIME_FIELD"]
         self.TIME_SEQ = self.TIME + config["LIST_SUFFIX"]
-        seconds = SECONDS.get(getattr(dataset, "time_unit", None) or "", 1.0)  # of one unit of the times
+        seconds = SECONDS.get(getattr(dataset, "time_unit", None) or "", 1.0) * getattr(dataset, "time_scale", 1.0)
         self.register_buffer("seconds", torch.tensor(seconds, dtype=torch.float64))
         self.n_users = dataset.num(self.USER_ID)
         dim = config["embedding_size"]

@@ -117,7 +117,7 @@ class CLSR(SequentialRecommender):  # type: ignore[misc]
 
     def _keep_data(self, config: Any, dataset: Any) -> None:
         """What the model needs of the data stays with its weights: categories, and each user's first time."""
-        seconds = SECONDS.get(getattr(dataset, "time_unit", None) or "s", 1.0)
+        seconds = SECONDS.get(getattr(dataset, "time_unit", None) or "s", 1.0) * getattr(dataset, "time_scale", 1.0)
         self.register_buffer("time_unit", torch.tensor(config["time_unit_seconds"] / seconds, dtype=torch.float64))
         first = torch.full((self.n_users,), torch.nan, dtype=torch.float64)
         log = getattr(dataset, "log", None)

@@ -18,7 +18,7 @@ from recbole.data.transform import construct_transform
 from recbole.utils import get_flops, get_model, get_trainer, init_logger, init_seed
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from ..errors import Stopped, UsageError
+from ..errors import Diverged, Stopped, UsageError
 from ..settings.config import PluginConfig, describe_evaluation
 from .time_limit import limited
 from .trainer import CLIATrainer
@@ -65,9 +65,12 @@ def run(
 
     Raises:
         UsageError: for bad input, before anything is trained.
+        Diverged: if the loss is no number any more.
         Stopped: if the user interrupts it; it names the file to continue from.
     """
     config = PluginConfig(model, dataset, config_file_list, config_dict)  # refuses bad input before any process starts
+    if nproc < 1:
+        raise UsageError(f"nproc must be at least 1, not {nproc}")
     if nproc == 1 and world_size <= 0:
         return _run_here(config, saved, resume, test, callback)
     if resume:
@@ -151,6 +154,13 @@ def _run_here(
     except KeyboardInterrupt as stop:
         last = getattr(trainer, "last_file", None)
         raise Stopped(last if last and os.path.isfile(last) else None) from stop
+    except ValueError as error:
+        if "loss is nan" not in str(error):
+            raise
+        raise Diverged(
+            f"the training loss is no number any more after {clock.epochs} whole epochs; a smaller learning_rate than "
+            f"{config['learning_rate']} may help"
+        ) from error
     finally:
         if getattr(trainer, "tensorboard", None) is not None:
             trainer.tensorboard.close()  # each holds a thread and a file

@@ -51,6 +51,8 @@ class TimeLimited:
             return this.best_valid_score, this.best_valid_result
 
     def _train_epoch(self, *args: Any, **kwargs: Any) -> Any:
+        if self._time_is_up and self.trained_seconds:  # nothing was validated after the epoch before
+            raise _TimeIsUp
         began = perf_counter()
         losses = super()._train_epoch(*args, **kwargs)  # type: ignore[misc]
         self.epoch_seconds = perf_counter() - began

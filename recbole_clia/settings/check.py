@@ -28,7 +28,7 @@ HOST_RANGES = {
         "worker": "[0, inf)",
         "MAX_ITEM_LIST_LENGTH": "[1, inf)",
         "metric_decimal_place": "[0, inf)",
-        "learner": "['adam', 'adamw', 'sgd', 'adagrad', 'rmsprop', 'sparse_adam']",
+        "learner": "['adam', 'adamw', 'sgd', 'adagrad', 'rmsprop']",  # no model has the sparse gradients of sparse_adam
         "state": "['debug', 'info', 'warning', 'error', 'critical']",
         "dropout_prob": "[0, 1)",
         "hidden_dropout_prob": "[0, 1)",
@@ -49,6 +49,12 @@ PACKED_PROPERTIES = PROPERTIES_DIR / "packed.yaml"
 
 # None means "not set" here, whatever type RecBole's comment names.
 DATA_KEYS = {"load_col"}
+
+# Filters that RecBole leaves out, with a warning, where it cannot read them.
+INTERVAL_KEYS = {
+    f"{name}_interval" for name in ("user_inter_num", "item_inter_num", "entity_kg_num", "relation_kg_num")
+}
+_INTERVAL = re.compile(r"[\[(]\s*(?P<low>[-+.\w]+)\s*,\s*(?P<high>[-+.\w]+)\s*[\])]")
 
 _READ = re.compile(r"""config\[\s*["'](\w+)["']\s*\]|config\.get\(\s*["'](\w+)["']|\bconfig\.(\w+)\b""")
 
@@ -147,6 +153,12 @@ def _documented(model: str) -> dict[str, Property]:
     return found
 
 
+@cache
+def text_keys(model: str) -> frozenset[str]:
+    """The keys whose values are words, whatever they look like."""
+    return frozenset(key for key, prop in _documented(model).items() if prop.is_text)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """``"; did you mean X?"`` for the closest known word, or the shortest that begins so, or nothing."""
     by_case = {k.lower(): k for k in known}
@@ -196,6 +208,35 @@ def check_keys(keys: Iterable[str], model: str, where: str, shared: bool = False
         if not shared:
             raise UsageError(idle[-1])
     return idle
+
+
+def _check_interval(where: str, value: Any) -> None:
+    for part in str(value).split(";"):
+        found = _INTERVAL.fullmatch(part.strip())
+        try:
+            right = found is not None and float(found["low"]) <= float(found["high"])
+        except ValueError:
+            right = False
+        if not right:
+            raise UsageError(f"{where} must be an interval such as '[5,inf)', or some with ';' between, not {value!r}")
+
+
+def check_filters(settings: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Refuse a filter of rows that is none.
+
+    Raises:
+        UsageError: naming the key, what is allowed and what was given.
+    """
+    for key in keys:
+        value = settings.get(key)
+        if key in INTERVAL_KEYS and value is not None:
+            _check_interval(key, value)
+        if key == "val_interval" and value is not None:
+            if not isinstance(value, Mapping):
+                raise UsageError(f"val_interval must be a mapping of fields to intervals, not {value!r}")
+            for field, interval in value.items():
+                if not isinstance(interval, (list, tuple)):  # the tokens to be kept
+                    _check_interval(f"val_interval: {field}", interval)
 
 
 def check_values(settings: Mapping[str, Any], keys: Iterable[str], model: str) -> None:

@@ -15,7 +15,17 @@ from ..data.atomic import AtomicFile
 from ..data.splitting import BY_PERIOD
 from ..errors import UsageError
 from ..losses.precision import multiplies_bfloat16
-from .check import check_keys, check_model, check_packed, check_values, nearest, protocols, recbole_dir
+from .check import (
+    check_filters,
+    check_keys,
+    check_model,
+    check_packed,
+    check_values,
+    nearest,
+    protocols,
+    recbole_dir,
+    text_keys,
+)
 from .properties import PROPERTIES_DIR, plain_value, plain_yaml, read_properties, unreadable
 
 
@@ -52,7 +62,9 @@ class PluginConfig(Config):  # type: ignore[misc]
             raise
         except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AssertionError) as error:
             raise UsageError(f"configuration: {error}") from error
+        self._prefer_own_copy()
         check_values(self.final_config_dict, self.external_config_dict, model)
+        check_filters(self.final_config_dict, self.external_config_dict)
         if self["packed"]:
             check_packed(model, self["loss_type"])
         check_evaluation(self)
@@ -68,7 +80,20 @@ class PluginConfig(Config):  # type: ignore[misc]
 
     def _load_variable_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
         self.remarks += check_keys(config_dict, self._model_name, "settings")
-        return {k: plain_value(v) if isinstance(v, str) else v for k, v in config_dict.items()}
+        text = text_keys(self._model_name)
+        values = {k: plain_value(v) if isinstance(v, str) else v for k, v in config_dict.items()}
+        # A folder may be called 2024.
+        return {k: config_dict[k] if k in text and _is_number(v) else v for k, v in values.items()}
+
+    def _prefer_own_copy(self) -> None:
+        """RecBole takes the ml-100k that it brings, wherever the data are said to be."""
+        if self.dataset != "ml-100k":
+            return
+        own = Path(self.external_config_dict.get("data_path") or self.internal_config_dict["data_path"]) / self.dataset
+        if (own / f"{self.dataset}.inter").is_file():
+            self.final_config_dict["data_path"] = str(own)
+        elif "data_path" in self.external_config_dict:
+            self.remarks.append(f"data_path: there is no {own / self.dataset}.inter, so RecBole's own copy is used")
 
     def _load_cmd_line(self) -> dict[str, Any]:
         return {}
@@ -99,6 +124,10 @@ class PluginConfig(Config):  # type: ignore[misc]
             )
         for remark in remarks:
             getLogger().warning(remark)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def read_config_file(file: str) -> dict[str, Any]:
@@ -148,9 +177,32 @@ def _describe_phase(config: Config, phase: str) -> str:
     return f"{number} negatives sampled {law}{together}"
 
 
+_UNCUT = ("auc", "gauc", "pooledauc", "logloss", "mae", "rmse")  # metrics of all scores
+_LEFT_OUT = ("valid_and_test", "valid_only", "test_only")
+
+
+def _check_metrics(config: Config) -> None:
+    """Refuse a metric for the early stopping that is not computed."""
+    if not config["topk"]:
+        raise UsageError("topk: it must be a number of at least 1 or a list of them, not empty")
+    names: list[str] = []
+    for metric in map(str.lower, config["metrics"]):
+        names += [metric] if metric in _UNCUT else [f"{metric}@{k}" for k in config["topk"]]
+    if str(config["valid_metric"]).lower() not in names:
+        raise UsageError(
+            f"valid_metric: {config['valid_metric']!r} is not among what metrics and topk compute, which is "
+            f"{', '.join(names)}; set it to one of them"
+        )
+
+
 def check_evaluation(config: Config) -> None:
     """Refuse an evaluation that the data of the model cannot give, or that its metrics cannot be taken from."""
+    _check_metrics(config)
     split = config["eval_args"]["split"]
+    if isinstance(split, dict) and (len(split) != 1 or not set(split) <= {"RS", "LS", "TS"}):
+        raise UsageError(f"eval_args: its split must have one of the keys RS, LS and TS, not {split}")
+    if isinstance(split, dict) and "LS" in split and split["LS"] not in _LEFT_OUT:
+        raise UsageError(f"eval_args: the split LS must be one of {', '.join(_LEFT_OUT)}, not {split['LS']!r}")
     by_period = split == BY_PERIOD
     points = split.get("TS") if isinstance(split, dict) else None
     if isinstance(points, list) and not by_period and not all(isinstance(point, (int, float)) for point in points):

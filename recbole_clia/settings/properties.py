@@ -129,12 +129,21 @@ class Property:
     meaning: str
     allowed: Allowed | None
 
+    @property
+    def _types(self) -> list[str]:
+        return [name.strip() for name in re.split(r"\bor\b|,|/", self.type)]
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its values are words and nothing else."""
+        return "str" in self._types and set(self._types) <= {"str", "None"}
+
     def complaint(self, value: Any) -> str | None:
         """What is wrong with ``value``, or ``None``."""
         if value is None and ("None" in self.type or self.default is None):
             return None
         kinds: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "list": (list, tuple), "dict": dict}
-        names = [name.strip() for name in re.split(r"\bor\b|,|/", self.type)]
+        names = self._types
         if "schedule" in names and isinstance(value, (list, tuple)):
             return self._complaint_of_schedule(value)
         wanted = tuple(kinds[n] for n in names if n in kinds)
@@ -142,6 +151,8 @@ class Property:
             is_bool = isinstance(value, bool)
             if not any(isinstance(value, w) for w in wanted) or (is_bool and "bool" not in names):
                 return f"must be {self.type}, not {value!r}"
+        if self.is_text and isinstance(value, bool):
+            return f"must be {self.type}, not {value!r}"
         if self.allowed is None:
             return None
         if "list" in names and isinstance(value, (list, tuple)) and value:

@@ -11,7 +11,7 @@ import logging
 import optuna
 from optuna.trial import Trial
 
-from ..errors import UsageError, first_line
+from ..errors import Diverged, UsageError, first_line
 from ..running.quick_start import run
 from .lost import owner
 from .plan import Checked
@@ -57,12 +57,11 @@ class Objective:
                 test=False,
                 callback=after_epoch,
             )
-        except UsageError as error:
-            trial.set_user_attr("error", str(error))
-            raise
         except (ValueError, RuntimeError, ArithmeticError) as error:
-            # A loss that is not a number, sizes that do not fit each other or the memory: the draw was a poor one.
             trial.set_user_attr("error", first_line(error))
+            if isinstance(error, UsageError) and not isinstance(error, Diverged):
+                raise
+            # A loss that is no number, sizes that do not fit each other or the memory: the draw was a poor one.
             raise optuna.TrialPruned(first_line(error)) from error
         finally:
             _close_logs()

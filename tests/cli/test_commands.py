@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_log
+from conftest import random_rows, write_log
+from recbole.data import create_dataset
 
 from recbole_clia.cli import doctor
 from recbole_clia.cli.main import main, run_train
+from recbole_clia.settings.config import PluginConfig
 
 FAST = ["--epochs=1", "--embedding_size=8", "--hidden_size=8", "--MAX_ITEM_LIST_LENGTH=8", "--show_progress=False"]
 FAST += ["--state=ERROR"]
@@ -97,6 +99,17 @@ def test_doctor_ends_non_zero_on_a_fault(
         (["--packed_stride=201"], "packed_stride"),
         (["--topk=[0]"], "topk"),
         (["--metrics=['Accuracy']"], "Accuracy"),
+        (["--topk=[]"], "topk: it must be a number of at least 1 or a list of them, not empty"),
+        (["--topk=5"], "valid_metric: 'MRR@10' is not among what metrics and topk compute, which is recall@5, mrr@5"),
+        (["--metrics=['NDCG', 'Hit']"], "valid_metric: 'MRR@10' is not among"),
+        (["--valid_metric=FOO@10"], "valid_metric: 'FOO@10' is not among"),
+        (["--eval_args={'split': {}}"], "its split must have one of the keys RS, LS and TS, not {}"),
+        (["--eval_args={'split': {'LS': 'foo'}}"], "the split LS must be one of valid_and_test, valid_only, test_only"),
+        (["--user_inter_num_interval=13"], "user_inter_num_interval must be an interval such as '[5,inf)'"),
+        (["--val_interval={'rating': '>=3'}"], "val_interval: rating must be an interval such as '[5,inf)'"),
+        (["--learner=sparse_adam"], "learner must be one of adam"),
+        (["--data_cache=True"], "data_cache must be str or None, not True"),
+        (["--nproc=0"], "nproc must be at least 1, not 0"),
         (["--config_files=nowhere.yaml"], "nowhere.yaml: No such file"),
         (["stray"], "'stray' must have the form --key=value"),
         (["--epochs"], "'--epochs' must have the form --key=value"),
@@ -238,3 +251,33 @@ def test_what_the_machine_refuses_is_told_and_a_fault_of_the_code_is_not_hidden(
     else:
         assert main(["doctor"]) == 2
         assert capsys.readouterr().err == f"recbole-clia: {sentence}\n"
+
+
+def test_a_folder_may_be_called_by_a_number(made: dict[str, Any], workplace: Path) -> None:
+    (workplace / "dataset").rename("2024")
+    words = [
+        "--dataset=made",
+        "--data_path=2024",
+        "--checkpoint_dir=7",
+        "--data_cache=2.5",
+        "--epochs=1",
+        "--state=ERROR",
+    ]
+    assert run_train([*words, "--show_progress=False"]) == 0
+    assert list(Path("7").glob("CLIA-*.pth"))
+    assert list(Path("2.5").iterdir())
+
+
+def test_ml_100k_is_the_users_own_where_there_is_one(workplace: Path) -> None:
+    """RecBole takes its own copy, whatever data_path says."""
+    assert len(PluginConfig("CLIA", "ml-100k").remarks) == 0
+    bundled = PluginConfig("CLIA", "ml-100k", config_dict={"data_path": "elsewhere"})
+    assert "dataset_example" in bundled["data_path"]
+    assert any("there is no elsewhere/ml-100k/ml-100k.inter, so RecBole's own copy" in said for said in bundled.remarks)
+    for folder in ("elsewhere", "dataset"):
+        write_log(workplace / folder, random_rows(7), "ml-100k")
+    for settings in ({"data_path": "elsewhere"}, {}):
+        own = PluginConfig("CLIA", "ml-100k", config_dict=settings)
+        assert own["data_path"] == f"{settings.get('data_path', 'dataset')}/ml-100k"
+        assert not own.remarks
+        assert create_dataset(own).user_num == 25

@@ -20,6 +20,11 @@ def frame(**columns: Any) -> pd.DataFrame:
     return pd.DataFrame({**rows, **columns})
 
 
+def with_columns(columns: dict[Any, Any]) -> pd.DataFrame:
+    """Their names need not be words."""
+    return pd.DataFrame({**frame(), **columns})
+
+
 def written(df: pd.DataFrame, **words: Any) -> str:
     name = from_pandas(df, user="who", item="what", time="when", **words)
     return Path(f"dataset/{name}/{name}.inter").read_text()
@@ -74,14 +79,33 @@ def test_further_columns_and_item_features(workplace: Path) -> None:
         ({"when": [1, 2, -3]}, {}, "'when', row 2: the time -3 is negative"),
         ({"when": ["2020-01-01", "soon", "2020-01-02"]}, {}, "'when' holds no times"),
         ({"when": ["2020-01-01", None, "2020-01-02"]}, {}, "'when', row 1: the time is missing"),
+        ({"who": [1, np.inf, 2]}, {}, "'who', row 1: the id inf is no whole number, or none that a float holds"),
+        ({"who": [1, 2.0**63, 2]}, {}, "'who', row 1: the id 9.22337203685477"),
         ({}, {"name": "../up"}, "name must be a plain word"),
+        (
+            {"user_id": [7, 8, 9]},
+            {"extra": ["user_id"]},
+            "the columns 'who' and 'user_id' would both become the field 'user_id'",
+        ),
+        (
+            {"timestamp": [7, 8, 9]},
+            {"extra": ["timestamp"]},
+            "the columns 'timestamp' and 'when' would both become the field 'timestamp'",
+        ),
+        (
+            {},
+            {"items": pd.DataFrame({"what": ["a", "b"], "item_id": [1, 2]})},
+            "the columns 'what' and 'item_id' would both become the field 'item_id'",
+        ),
+        ({"a:b": [1, 2, 3]}, {"extra": ["a:b"]}, "a column's name must be text without ':', tabs and line ends"),
+        ({3: [1, 2, 3]}, {"extra": [3]}, "a column's name must be text without ':', tabs and line ends, which 3 is"),
     ],
 )
 def test_bad_frames_are_refused_and_nothing_is_left(
     workplace: Path, columns: dict[str, Any], words: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(UsageError) as refusal:
-        from_pandas(frame(**columns), **{"user": "who", "item": "what", "time": "when", **words})
+        from_pandas(with_columns(columns), **{"user": "who", "item": "what", "time": "when", **words})
     assert sentence in str(refusal.value)
     assert not list(workplace.rglob("*.inter*"))
 

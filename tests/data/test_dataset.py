@@ -136,6 +136,20 @@ def test_two_processes_share_the_batches_of_one(made: dict[str, Any]) -> None:
         assert {w for share in batches for batch in share for w in batch} == set(range(57))
 
 
+@pytest.mark.parametrize("processes", [1, 2, 3, 7])
+@pytest.mark.parametrize("windows", [1, 2, 5])
+def test_each_process_has_as_many_batches_however_few_there_are(windows: int, processes: int) -> None:
+    from recbole_clia.data.loader import LengthGroupedSampler
+
+    size = np.ones(windows, dtype=np.int64)
+    shares = [
+        LengthGroupedSampler(size, size, 1, True, torch.Generator(), n, processes, seed=3) for n in range(processes)
+    ]
+    batches = [list(share) for share in shares]
+    assert {len(share) for share in batches} == {-(-windows // processes)} == {len(share) for share in shares}
+    assert {w for share in batches for batch in share for w in batch} == set(range(windows))
+
+
 def test_interaction_matrix_equals_recboles(made: dict[str, Any]) -> None:
     ours, theirs = prepare(made).train._dataset, recboles_splits(made)[0]
     assert (ours.inter_matrix("csr") != theirs.inter_matrix("csr")).nnz == 0

@@ -11,6 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from recbole_clia import run
+from recbole_clia.errors import UsageError
 from recbole_clia.running.trainer import read_checkpoint
 
 MEASURES = ["alpha", "long_own", "long_other", "short_own", "short_other", "long_entropy", "short_entropy", "alpha_std"]
@@ -60,6 +61,22 @@ def test_the_epoch_in_which_time_is_up_is_the_last_and_is_validated(made: dict[s
     result = run(model, "made", config_dict={**made, **limit})
     assert (result["epochs"], result["best_epoch"]) == (1, 0)
     assert result["test_result"]["ndcg@10"] >= 0
+
+
+@pytest.mark.parametrize("model", ["CLIA", "STAMP"])
+def test_time_is_up_without_validation_too(made: dict[str, Any], model: str) -> None:
+    args = {"split": {"LS": "test_only"}, "order": "TO", "group_by": "user", "mode": "full"}
+    result = run(model, "made", config_dict={**made, "train_seconds": 1e-6, "epochs": 50, "eval_args": args})
+    assert (result["epochs"], result["best_epoch"]) == (1, None)
+    assert result["test_result"]["ndcg@10"] >= 0
+
+
+@pytest.mark.parametrize("model", ["CLIA", "GRU4Rec"])
+def test_a_loss_that_is_no_number_gets_one_sentence(made: dict[str, Any], model: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"no number any more after \d+ whole epochs; a smaller learning_rate than 1e\+30"
+    ):
+        run(model, "made", config_dict={**made, "learning_rate": 1e30, "epochs": 20})
 
 
 def test_time_that_is_not_up_changes_nothing(settings: dict[str, Any]) -> None:

@@ -8,6 +8,8 @@ import pytest
 from recbole_clia.errors import UsageError
 from recbole_clia.settings.check import (
     HOST_RANGES,
+    INTERVAL_KEYS,
+    check_filters,
     check_keys,
     check_model,
     check_values,
@@ -318,3 +320,29 @@ def test_only_the_keys_that_are_asked_about_are_checked():
 
 def test_a_key_that_nothing_documents_may_hold_anything():
     check_values({"some_field": object()}, ["some_field"], "CLIA")
+
+
+# ----- filters
+
+
+@pytest.mark.parametrize("key", sorted(INTERVAL_KEYS))
+@pytest.mark.parametrize("value", ["[5,inf)", "(0, 3]", "[-inf,inf]", "[1,2];[4,5)", " [1.5,2e3) ", None])
+def test_an_interval_passes(key, value):
+    check_filters({key: value, "val_interval": {"rating": "[3,inf)", "kind": ["a", "b"]}}, [key, "val_interval"])
+
+
+@pytest.mark.parametrize(
+    "value", [13, "13-", "x", "[13,inf", "13,inf)", "[5,4]", "[a,b]", "", "[1,2];3", "[1,2,3]", "[nan,3]"]
+)
+def test_what_is_no_interval_is_refused(value):
+    for settings, named in [
+        ({"item_inter_num_interval": value}, "item_inter_num_interval"),
+        ({"val_interval": {"rating": value}}, "val_interval: rating"),
+    ]:
+        with pytest.raises(UsageError, match=rf"^{named} must be an interval such as '\[5,inf\)'"):
+            check_filters(settings, settings)
+
+
+def test_filters_by_value_are_a_mapping():
+    with pytest.raises(UsageError, match="val_interval must be a mapping of fields to intervals, not '>=3'"):
+        check_filters({"val_interval": ">=3"}, ["val_interval"])

@@ -19,7 +19,7 @@ import recbole_clia.tuning.search as searching
 import recbole_clia.tuning.study as studies
 import recbole_clia.tuning.trial as trial_runs
 from recbole_clia import run
-from recbole_clia.errors import UsageError
+from recbole_clia.errors import Diverged, UsageError
 from recbole_clia.settings.config import PluginConfig
 from recbole_clia.tuning.lost import owner, recover
 from recbole_clia.tuning.plan import Plan, check_plan
@@ -228,7 +228,7 @@ def test_no_trial_starts_after_the_time(plan: Plan, fake: Fake, monkeypatch: pyt
     assert finished(study) == 2
 
 
-@pytest.mark.parametrize("kind", [ValueError, torch.OutOfMemoryError, ZeroDivisionError])
+@pytest.mark.parametrize("kind", [Diverged, ValueError, torch.OutOfMemoryError, ZeroDivisionError])
 def test_what_cannot_be_trained_counts_as_a_poor_trial(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
