@@ -56,6 +56,10 @@ def main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(__doc__)
         return 0 if words else 2
+    if words[0].startswith("-"):
+        what = "--constraints needs a FILE and a command" if words[0] == "--constraints" else f"no option {words[0]}"
+        print(f"setup_env.py: {what}; see --help", file=sys.stderr)
+        return 2
     if sys.version_info[:2] != PYTHON:
         print(
             f"setup_env.py: the tested versions are for Python 3.11, and this is {sys.version.split()[0]}; "
@@ -76,8 +80,19 @@ def main(words: list[str]) -> int:
         "train": [python, str(ROOT / "run_recbole_clia.py")],
         "test": [python, "-m", "pytest"],
     }.get(words[0], [str(commands / words[0])])
-    where = None if words[0] == "train" else ROOT
-    return subprocess.run([*command, *words[1:]], cwd=where).returncode
+    if shutil.which(command[0]) is None:
+        print(
+            f"setup_env.py: there is no command {words[0]!r} in {commands}; it is train, test, or one that lies there, "
+            "such as recbole-clia",
+            file=sys.stderr,
+        )
+        return 2
+    process = subprocess.Popen([*command, *words[1:]], cwd=None if words[0] == "train" else ROOT)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the command has got it too, and ends in its own way
+            continue
 
 
 if __name__ == "__main__":

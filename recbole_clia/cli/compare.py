@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from ..errors import UsageError
-from .train import parse_settings
+from .train import files_of, parse_settings
 
 if TYPE_CHECKING:
     from ..comparison.execute import Outcome
@@ -59,11 +59,12 @@ def add_parser(commands: Any) -> None:
 def compare(arguments: argparse.Namespace) -> int:
     from ..comparison.execute import execute, finished
     from ..comparison.plan import check_data, make_plan, seeds_of
+    from ..comparison.record import MODEL
 
     if arguments.jobs < 1:
         raise UsageError(f"--jobs must be at least 1, not {arguments.jobs}")
     seeds = seeds_of(arguments.seeds, arguments.seed_list)
-    files = [file for words in arguments.config_files for file in words.split()]
+    files = [file for words in arguments.config_files for file in files_of(words)]
     crossed = (arguments.models, arguments.datasets, seeds, files, parse_settings(arguments.settings))
     plan = make_plan(*crossed)
     out = Path(arguments.out)
@@ -91,6 +92,9 @@ def compare(arguments: argparse.Namespace) -> int:
 
     before = finished(plan, runs)
     print(f"{len(plan)} runs, {len(before)} of them done before")
+    lacking = sum(not (runs / outcome.run.folder / MODEL).is_file() for outcome in before)
+    if arguments.keep_models and lacking:
+        print(f"--keep_models: {lacking} of these have kept no model, and only a run that is made now keeps it")
     try:
         with tqdm(total=len(plan), initial=len(before), desc="compare", bar_format=_BAR, disable=None) as progress:
             outcomes = execute(
@@ -151,14 +155,15 @@ def _tune(
         The runs that cannot be made, since their study failed.
     """
     from ..comparison.execute import Outcome
-    from ..comparison.tuned import search, without_space
+    from ..comparison.tuned import search
     from ..comparison.worker import sentence_of
     from ..running.ending import ends_with_an_interrupt
 
     trials, done = sum(study.plan.trials for study in studies), sum(study.done for study in studies)
     print(f"tune: {trials} trials, {done} of them done before")
-    for model in dict.fromkeys(without_space([run.model for run in plan])):
-        print(f"{model}: no search space, so it runs as it is")
+    searched = {study.plan.model for study in studies}
+    for model in dict.fromkeys(run.model for run in plan if run.model not in searched):
+        print(f"{model}: no search space, or all of it is set, so it runs as it is")
     lost = []
     with (
         ends_with_an_interrupt(),

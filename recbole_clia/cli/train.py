@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
@@ -42,7 +43,7 @@ def train(arguments: argparse.Namespace) -> int:
     result = run(
         arguments.model,
         arguments.dataset,
-        config_file_list=arguments.config_files.split(),
+        config_file_list=files_of(arguments.config_files),
         config_dict=settings,
         nproc=arguments.nproc,
         world_size=arguments.world_size,
@@ -54,6 +55,14 @@ def train(arguments: argparse.Namespace) -> int:
     if result:
         print(report(result, settings.get("data_path")))
     return 0
+
+
+def files_of(words: str) -> list[str]:
+    """The files that a word of ``--config_files`` names: one, whose path may have spaces, or some with spaces between.
+
+    A word may begin with ``MODEL=``.
+    """
+    return [words] if Path(words).is_file() or Path(words.partition("=")[2]).is_file() else words.split()
 
 
 def parse_settings(words: Sequence[str]) -> dict[str, str]:

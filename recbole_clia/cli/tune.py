@@ -12,7 +12,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from ..errors import UsageError
-from .train import _command, parse_settings
+from .train import _command, files_of, parse_settings
 
 SHOWN = 5  # trials in the table
 
@@ -62,7 +62,7 @@ def tune(arguments: argparse.Namespace) -> int:
     settings = parse_settings(arguments.settings)
 
     from ..running.ending import ends_with_an_interrupt
-    from ..tuning.plan import Plan, check_plan
+    from ..tuning.plan import Plan, check_plan, sqlite
     from ..tuning.search import tune as search
     from ..tuning.study import running
 
@@ -70,10 +70,10 @@ def tune(arguments: argparse.Namespace) -> int:
     plan = Plan(
         model=arguments.model,
         dataset=arguments.dataset,
-        storage=arguments.storage or f"sqlite:///{file}",
+        storage=arguments.storage or sqlite(file),
         trials=arguments.trials,
         space_file=arguments.space,
-        config_files=tuple(arguments.config_files.split()),
+        config_files=tuple(files_of(arguments.config_files)),
         settings=settings,
         seed=arguments.seed,
         seconds=arguments.timeout,
@@ -155,10 +155,8 @@ def _report(study: Any, checked: Any, out: Path, arguments: argparse.Namespace, 
     data = f" --data_path={shlex.quote(str(plan.settings['data_path']))}" if "data_path" in plan.settings else ""
     command = _command("recbole-clia", "recbole_clia")
     print("\nNext:")
-    print(
-        f"  {command} train --model={plan.model} --dataset={plan.dataset}{data} --config_files {out / 'best.yaml'}"
-        "    its score on the test set"
-    )
+    train = f"--model={plan.model} --dataset={plan.dataset}{data} --config_files {shlex.quote(str(out / 'best.yaml'))}"
+    print(f"  {command} train {train}    its score on the test set")
     more = argparse.Namespace(**{**vars(arguments), "trials": 2 * max(plan.trials, finished(study))})
     print(f"  {_again(more)}    more trials")
     return 0

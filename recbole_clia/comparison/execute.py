@@ -18,7 +18,7 @@ from typing import Any
 from ..running.ending import ends_with_an_interrupt
 from .claims import Claims
 from .plan import Run
-from .record import LOG, OUTPUT, RECORD, ROWS, read_record, write_record, write_text
+from .record import LOG, MODEL, OUTPUT, RECORD, ROWS, read_record, write_record, write_text
 from .worker import TASK, WORK
 
 _PACKAGE = Path(__file__).resolve().parent.parent.parent
@@ -194,7 +194,7 @@ def _let_go(process: subprocess.Popen[bytes]) -> None:
 
 def _clear(folder: Path) -> None:
     """Leave nothing of a run that failed or was interrupted."""
-    for name in (RECORD, ROWS, LOG, OUTPUT, "model.pth"):
+    for name in (RECORD, ROWS, LOG, OUTPUT, MODEL):
         (folder / name).unlink(missing_ok=True)
     for path in folder.glob(f"{WORK}*"):
         shutil.rmtree(path, ignore_errors=True)

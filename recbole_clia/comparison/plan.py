@@ -37,10 +37,18 @@ PROTOCOL: dict[str, Any] = {
 }
 # What the protocol fixes besides, or what the command has an option for.
 _NOT_SET = {*PROTOCOL, "seed", "model", "dataset", "benchmark_filename", "sampled_groups", "checkpoint_dir", "nproc"}
-_NOT_SET |= {"resume", "config_files"}
+_NOT_SET |= {"resume", "config_files", "metric_decimal_place"}
 # Settings that all models of a dataset share: its filters, and when training ends.
 SHARED = (
-    *("user_inter_num_interval", "item_inter_num_interval", "val_interval", "rm_dup_inter"),
+    *(
+        "data_path",
+        "encoding",
+        "field_separator",
+        "user_inter_num_interval",
+        "item_inter_num_interval",
+        "val_interval",
+        "rm_dup_inter",
+    ),
     *("filter_inter_by_user_or_item", "duplicate_rows", "time_unit", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"),
     *("epochs", "eval_step", "stopping_step", "train_seconds"),
 )
@@ -222,7 +230,7 @@ def _columns(dataset: str, settings: Mapping[str, Any]) -> Any:
     """What a sequential model loads of the dataset, its times among it."""
     from recbole.utils.argument_list import dataset_arguments
 
-    shared = {*dataset_arguments, "data_path", "encoding"}
+    shared = {*dataset_arguments, "data_path"} - {"packed"}
     return PluginConfig("NARM", dataset, config_dict={k: v for k, v in settings.items() if k in shared})["load_col"]
 
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-RECORD, ROWS, LOG, OUTPUT = "run.json", "rows.npy", "log.txt", "output.txt"
+RECORD, ROWS, LOG, OUTPUT, MODEL = "run.json", "rows.npy", "log.txt", "output.txt", "model.pth"
 # Columns of the rows of a run, one test row each, in order of the users' tokens.
 COLUMNS = ("user", "item", "history", "popularity", "rank", "hidden_rank", "repeat")
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from ..errors import UsageError
-from ..tuning.plan import Plan, check_plan
+from ..tuning.plan import Plan, check_plan, sqlite
 from ..tuning.report import best_text, best_trials
 from ..tuning.search import tune
-from ..tuning.space import shipped_spaces
+from ..tuning.space import NothingToSearch, shipped_spaces
 from ..tuning.study import finished, open_study
 from .plan import IDLE, Run, Tuned, key_of
 from .record import write_text
@@ -72,7 +74,7 @@ def without_space(models: Sequence[str]) -> list[str]:
 
 
 def make_studies(runs: Sequence[Run], trials: int, seed: int, folder: Path) -> list[Study]:
-    """A study for each model and dataset of the runs, if the model has a search space.
+    """A study for each model and dataset of the runs, if the model has a search space that is not all set.
 
     It has the settings of the runs, so what is set is not searched.  Its file's name has a hash of these, of the space
     and of the dataset's files: another study begins where one of them has changed.  Nothing is written.
@@ -91,7 +93,10 @@ def make_studies(runs: Sequence[Run], trials: int, seed: int, folder: Path) -> l
     first = {(run.model, run.dataset): run for run in reversed(runs)}
     without = without_space([run.model for run in runs])
     pairs = dict.fromkeys((run.model, run.dataset) for run in runs if run.model not in without)
-    studies = [_study(first[pair], trials, seed, folder.absolute()) for pair in pairs]
+    studies = []
+    for pair in pairs:
+        with contextlib.suppress(NothingToSearch):
+            studies.append(_study(first[pair], trials, seed, folder.absolute()))
     return [replace(study, done=_done(study)) for study in studies]
 
 
@@ -103,7 +108,7 @@ def _study(run: Run, trials: int, seed: int, folder: Path) -> Study:
     what = [key_of({**run.config, "seed": seed}, run.files), check_plan(plan).identity]
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
     file = folder / f"{plan.name}-{key}.sqlite"
-    plan = replace(plan, storage=f"sqlite:///{file}")
+    plan = replace(plan, storage=sqlite(file))
     return Study(plan, file, folder / f"{plan.name}.yaml", 0)
 
 
@@ -163,13 +168,15 @@ def _failed(trial: optuna.trial.FrozenTrial) -> bool:
 
 def _begin(study: Study) -> None:
     """Make the database under another name first: an interrupt would leave a study that nobody can tell what it is."""
-    if study.file.is_file():
-        return
-    fresh = study.file.with_name(f".{study.file.name}")
-    for path in (fresh, fresh.with_name(f"{fresh.name}-journal")):
-        path.unlink(missing_ok=True)
-    open_study(check_plan(replace(study.plan, storage=f"sqlite:///{fresh}")))
-    os.replace(fresh, study.file)
+    lock = study.file.with_name(f".{study.file.name}.lock")
+    with FileLock(lock):  # another command may begin it too
+        if not study.file.is_file():
+            fresh = study.file.with_name(f".{study.file.name}")
+            for path in (fresh, fresh.with_name(f"{fresh.name}-journal")):
+                path.unlink(missing_ok=True)
+            open_study(check_plan(replace(study.plan, storage=sqlite(fresh))))
+            os.replace(fresh, study.file)
+        lock.unlink(missing_ok=True)  # whoever waits for it finds the study
 
 
 @contextlib.contextmanager

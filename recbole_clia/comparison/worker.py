@@ -16,7 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from .record import LOG, write_record, write_rows
+from .record import LOG, MODEL, write_record, write_rows
 
 TASK, WORK = "task.json", "work-"
 # A row whose target ties with another item may be placed otherwise when it is ranked again.
@@ -115,7 +115,7 @@ def _keep_log(work: Path, folder: Path) -> None:
 def _keep_models(work: Path, folder: Path) -> None:
     for path in sorted((work / "models").glob("*.pth")):
         if not path.name.endswith(".last.pth"):
-            os.replace(path, folder / "model.pth")
+            os.replace(path, folder / MODEL)
 
 
 def _versions() -> dict[str, str]:

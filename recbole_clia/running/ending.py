@@ -13,12 +13,16 @@ from typing import Any
 _REQUESTS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
+class Asked(KeyboardInterrupt):
+    """This process alone is asked to end; the keyboard interrupts its children too."""
+
+
 @contextlib.contextmanager
 def ends_with_an_interrupt() -> Iterator[None]:
     """A request to end is an interrupt, so that no process is left behind; what nohup ignores stays ignored."""
 
     def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
+        raise Asked
 
     with contextlib.ExitStack() as stack:
         if threading.current_thread() is threading.main_thread():  # no other may set a handler

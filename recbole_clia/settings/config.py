@@ -245,6 +245,8 @@ def check_dataset(config: Config) -> None:
     """Refuse a dataset of which there are no files and which RecBole cannot fetch either."""
     folder = Path(config["data_path"])
     name = config["dataset"]
+    if name != Path(name).name:
+        raise UsageError(f"dataset {name!r}: it must be a name; the folder that holds its folder is data_path")
     if folder.is_dir():
         if config["benchmark_filename"]:
             return

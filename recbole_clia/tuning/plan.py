@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy
@@ -22,6 +23,11 @@ NOT_OF_A_STUDY = {"data_path", "data_cache", "checkpoint_dir", "show_progress", 
 NOT_OF_A_STUDY |= {"worker", "log_wandb", "wandb_project", "diagnosis_rows", "seed"}
 # What belongs to a single run; whether it is packed is a setting of a trial as of any run.
 _OF_A_RUN = LAUNCH_KEYS - {"packed"}
+
+
+def sqlite(file: Path) -> str:
+    """The storage that is this file."""
+    return sqlalchemy.URL.create("sqlite", database=str(file)).render_as_string()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +16,7 @@ import torch
 from optuna.trial import TrialState
 
 from ..errors import UsageError
-from ..running.ending import end_with
+from ..running.ending import Asked, end_with
 from .lost import recover, repeat
 from .plan import Checked, Plan, check_plan
 from .study import finished, open_study, running
@@ -60,6 +62,11 @@ def _work_together(plan: Plan, jobs: int, study: optuna.Study, told: Callable[[o
             multiprocessing.connection.wait([worker.sentinel for worker in workers if worker.is_alive()], 0.5)
             if told is not None:
                 told(study)
+    except Asked:
+        for worker in workers:
+            if worker.is_alive() and worker.pid is not None:
+                os.kill(worker.pid, signal.SIGINT)
+        raise
     finally:  # after a failure or an interrupt: of the keyboard, the workers have got it too
         stop_at = time.monotonic() + (20 if failures.empty() else 0)
         for worker in workers:

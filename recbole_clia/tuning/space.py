@@ -29,6 +29,10 @@ from ..settings.properties import COMMON_PROPERTIES, PROPERTIES_DIR, read_proper
 KINDS = ("float", "float, log", "int", "int, log", "choice")
 
 
+class NothingToSearch(UsageError):
+    """Every property of a space is fixed."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One line of a space.
@@ -103,11 +107,11 @@ class Space:
         """The space of all other properties.
 
         Raises:
-            UsageError: if there are none.
+            NothingToSearch: if there are none.
         """
         left = {key: p for key, p in self.parameters.items() if key not in set(keys)}
         if not left:
-            raise UsageError(f"{self.where}: every property of this space is fixed by a setting; nothing is searched")
+            raise NothingToSearch(f"{self.where}: every property of this space is fixed; nothing is searched")
         return Space(self.where, left)
 
     @property

@@ -149,6 +149,20 @@ def test_bad_input_is_told_in_one_sentence(
     assert not Path("compare").exists()
 
 
+def test_models_that_were_not_kept_are_told(
+    here: list[str], words: list[str], workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main([*words, "--keep_models"]) == 0
+    assert "--keep_models: 4 of these have kept no model, and only a run that is made now" in capsys.readouterr().out
+    assert main([*words, "--keep_models", "--out", "kept"]) == 0
+    assert len(list(Path("kept").rglob("model.pth"))) == 4
+    capsys.readouterr()
+    assert main([*words, "--keep_models", "--out", "kept"]) == 0
+    assert "--keep_models" not in capsys.readouterr().out
+
+
 def test_models_are_tuned_before_they_are_compared(
     here: list[str], words: list[str], workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,7 +171,7 @@ def test_models_are_tuned_before_they_are_compared(
     assert main(words) == 0
     told = capsys.readouterr().out
     assert "tune: 2 trials, 0 of them done before" in told
-    assert "Pop: no search space, so it runs as it is" in told
+    assert "Pop: no search space, or all of it is set, so it runs as it is" in told
     assert "CLIA on made: 2 trials, NDCG@10 " in told
     assert "4 runs, 0 of them done before" in told
     best = read_config_file("compare/studies/CLIA-made.yaml")

@@ -18,6 +18,7 @@ import pytest
 
 import recbole_clia.tuning.trial as trial_runs
 from recbole_clia.cli.main import main
+from recbole_clia.cli.train import files_of
 from recbole_clia.settings.config import read_config_file
 from recbole_clia.tuning.lost import recover
 
@@ -99,6 +100,38 @@ def test_a_trial_that_was_killed_is_repeated(command: list[str]) -> None:
     study = optuna.load_study(study_name="CLIA-made", storage=f"sqlite:///{file}")
     assert recover(study) == 1
     assert states() == ["FAIL", "WAITING"]
+
+
+def test_what_is_found_can_be_used_as_it_is_told(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--trials=1", "--out=my out", "--study=a?b/my study.sqlite"]) == 0
+    told = capsys.readouterr().out
+    assert Path("a?b/my study.sqlite").is_file()
+    words = shlex.split(next(line for line in told.splitlines() if " train " in line).split(" train ")[1])
+    files = words[words.index("--config_files") + 1]
+    assert files_of(files) == ["my out/best.yaml"]
+    assert files_of("one.yaml two.yaml") == ["one.yaml", "two.yaml"]
+    assert files_of(f"CLIA={files}") == [f"CLIA={files}"]
+
+
+def test_asked_to_end_the_processes_end_at_once(command: list[str]) -> None:
+    """They put their trials back, which a process that is killed cannot."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    endless = [word.replace("--epochs=2", "--epochs=100000") for word in command] + ["--stopping_step=100000"]
+    words = [sys.executable, "-m", "recbole_clia", *endless, "--n-jobs=2"]
+    process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+    file = Path("tune/CLIA-made.sqlite")
+    try:
+        while process.poll() is None and not _has_reported(file):
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        told = process.communicate(timeout=15)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 130, told
+    assert "stopped; continue with" in told
+    assert sorted(states())[:1] == ["FAIL"]
+    assert "WAITING" in states()
+    assert "RUNNING" not in states()
 
 
 def test_two_processes_share_a_study(command: list[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import prepare, write_log
+from conftest import prepare, random_rows, write_log
 
 from recbole_clia.comparison import plan as plans
 from recbole_clia.comparison.plan import COMPARABLE, PROTOCOL, key_of, make_plan, seeds_of
@@ -130,6 +130,7 @@ def test_settings_go_to_the_models_that_read_them(settings: dict[str, Any]) -> N
         ),
         (["CLIA"], {"learning_rate": -1}, "learning_rate must be in"),
         (["CLIA", "Pop"], {"n_heads": 2}, "settings: the key 'n_heads' is read by none of CLIA, Pop"),
+        (["SASRec"], {"metric_decimal_place": 2}, "metric_decimal_place cannot be set"),
         (["SASRec"], {"loss_type": "BPR", "packed": True}, "packed: SASRec is trained packed with loss_type CE only"),
     ],
 )
@@ -145,10 +146,18 @@ def test_bad_files_are_refused(settings: dict[str, Any], workplace: Path) -> Non
     (workplace / "one.yaml").write_text("stopping_step: 3\n")
     with pytest.raises(UsageError, match="stopping_step: it must be the same for all models of a dataset"):
         make_plan(["CLIA", "NARM"], ["made"], [1], ["NARM=one.yaml"], settings)
+    (workplace / "there.yaml").write_text("data_path: elsewhere\n")
+    write_log(workplace / "elsewhere", random_rows(8))
+    (workplace / "here.yaml").write_text(f"data_path: {settings['data_path']}\n")
+    chosen = {key: value for key, value in settings.items() if key != "data_path"}
+    with pytest.raises(UsageError, match="data_path: it must be the same for all models of a dataset"):
+        make_plan(["CLIA", "NARM"], ["made"], [1], ["here.yaml", "NARM=there.yaml"], chosen)
     with pytest.raises(UsageError, match=r"NARM=one\.yaml is for 'NARM', which is none of CLIA"):
         make_plan(["CLIA"], ["made"], [1], ["NARM=one.yaml"], settings)
     with pytest.raises(UsageError, match=r"sampled: \w+ cannot be set"):
         make_plan(["CLIA"], ["made"], [1], ["sampled"], settings)
+    with pytest.raises(UsageError, match=r"dataset '\./made': it must be a name"):
+        make_plan(["CLIA"], ["./made"], [1], settings=settings)
     with pytest.raises(UsageError, match="dataset 'nowhere' is unknown"):
         make_plan(["CLIA"], ["made", "nowhere"], [1], settings=settings)
 

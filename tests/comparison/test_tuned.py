@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -246,8 +247,24 @@ def test_what_is_set_is_not_searched(settings: dict[str, Any], fake: Fake) -> No
     assert {given["dropout_prob"] for _, given in fake.calls} == {0.25}
     fixed = {"learning_rate": 0.1, "embedding_size": 8, "train_batch_size": 64}
     runs = make_plan(["BPR"], ["made"], [1], settings={**settings, **fixed})
-    with pytest.raises(UsageError, match=r"search space BPR\.yaml: every property of this space is fixed"):
-        planned(runs)
+    assert planned(runs) == []  # it runs as it is set
+
+
+def test_two_commands_that_begin_a_study_have_the_same_one(runs: list[Run], fake: Fake) -> None:
+    studies = [planned(runs)[0] for _ in range(4)]
+    studies[0].file.parent.mkdir(parents=True)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(tuning._begin, studies))
+    assert [path.name for path in studies[0].file.parent.iterdir()] == [studies[0].file.name]
+    assert search(studies[0]).trials == 3
+
+
+def test_a_folder_may_have_any_name(runs: list[Run], fake: Fake, workplace: Path) -> None:
+    study = make_studies(runs, 1, 0, Path("what? 5%20#/studies"))[0]
+    assert search(study).trials == 1
+    assert [path.name for path in workplace.iterdir() if path.name.startswith("what")] == ["what? 5%20#"]
+    assert study.file.is_file()
+    assert make_studies(runs, 1, 0, Path("what? 5%20#/studies"))[0].done == 1
 
 
 def test_a_study_without_a_score_fails(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
