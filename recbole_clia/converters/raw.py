@@ -143,7 +143,7 @@ class RawFile:
                     line = line.removeprefix(b"\xef\xbb\xbf")
                 try:
                     yield number, line.decode(encoding).rstrip("\r\n")
-                except UnicodeDecodeError:
+                except UnicodeError:
                     self.skip(number, f"not {encoding} text")
 
     def records(self, literals: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -378,6 +378,6 @@ def _as_text(value: Any) -> bytes:
 def _is_text(value: bytes) -> bool:
     try:
         value.decode()
-    except UnicodeDecodeError:
+    except UnicodeError:
         return False
     return True

@@ -110,7 +110,7 @@ class AtomicFile:
         try:
             with self.path.open(encoding=self.encoding, newline="") as lines:
                 line = lines.readline()
-        except UnicodeDecodeError:
+        except UnicodeError:
             raise UsageError(self._undecodable()) from None
         except LookupError:
             raise UsageError(f"encoding: {self.encoding!r} is not known; utf-8 is, for instance") from None
@@ -319,7 +319,7 @@ class AtomicFile:
                         floats = name in kinds and pa.types.is_floating(kinds[name])
                         if floats and value not in missing_words() and not _is_number(value):
                             return f"{self.path}, line {number}: {value!r} in the field {name!r} is not a number"
-        except UnicodeDecodeError:
+        except UnicodeError:
             return self._undecodable()
         return f"{self.path}: {' '.join(str(error).split())}"
 
@@ -329,7 +329,7 @@ class AtomicFile:
             for number, line in enumerate(lines, 1):
                 try:
                     line.decode(self.encoding)
-                except UnicodeDecodeError:
+                except UnicodeError:
                     faulty = number
                     break
         return f"{self.path}, line {faulty}: it is not {self.encoding} text; name its encoding with --encoding"

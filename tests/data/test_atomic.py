@@ -183,6 +183,7 @@ def test_other_encodings_are_read_by_name(tmp_path: Path) -> None:
     path.write_bytes(content.encode("latin-1"))
     assert fault(AtomicFile(path)) == "made.inter, line 9002: it is not utf-8 text; name its encoding with --encoding"
     assert "'utf-99' is not known" in fault(AtomicFile(path, encoding="utf-99"))
+    assert "it is not utf-16 text; name its encoding with --encoding" in fault(AtomicFile(path, encoding="utf-16"))
     for encoding in ("latin-1", "utf-8", "utf-16"):
         path.write_bytes(content.encode(encoding))
         assert AtomicFile(path, encoding=encoding).read(FIELDS)[0]["user_id"].iloc[-1] == "été"

@@ -26,6 +26,11 @@ def test_the_four_elements_of_a_draw_are_independent() -> None:
     assert scipy.stats.chisquare(patterns.numpy()).pvalue > 1e-3
 
 
+def test_hardly_anything_is_left_just_below_one() -> None:
+    torch.manual_seed(0)
+    assert (BitDropout(1 - 2**-20)(torch.ones(65_536)) > 0).sum() < 20
+
+
 def test_the_gradient_passes_where_the_value_does() -> None:
     x = torch.randn(3, 5, requires_grad=True)
     output = BitDropout(0.5)(x)
