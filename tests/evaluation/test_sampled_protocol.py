@@ -64,7 +64,7 @@ def test_a_protocol_is_named_like_a_file(workplace: Path) -> None:
     assert by_name["test_neg_sample_args"] == {"distribution": "popularity", "sample_num": 99}
     later = PluginConfig("CLSR", "ml-100k", ["sampled"], {"split_period_seconds": 3600})
     assert later["split_period_seconds"] == 3600
-    (workplace / "sampled").write_text("topk: [3]\n")
+    (workplace / "sampled").write_text("topk: [3]\nvalid_metric: MRR@3\n")
     assert PluginConfig("CLIA", "ml-100k", ["sampled"])["topk"] == [3]
     assert PluginConfig("CLIA", "ml-100k", ["sampled"])["sampled_groups"] is None
 
