@@ -315,7 +315,7 @@ def _share_files() -> None:
     Trainer.evaluate = evaluate_after_writing
 
 
-# --- noise ---------------------------------------------------------------------------------
+# --- metrics -------------------------------------------------------------------------------
 
 
 def _collect_what_is_no_tensor() -> None:
@@ -334,6 +334,9 @@ def _collect_what_is_no_tensor() -> None:
         return struct
 
     Collector.get_data_struct = get_data_struct
+
+
+# --- noise ---------------------------------------------------------------------------------
 
 
 def _silence_future_warnings() -> None:

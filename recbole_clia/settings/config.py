@@ -32,10 +32,11 @@ from .properties import PROPERTIES_DIR, plain_value, plain_yaml, read_properties
 class PluginConfig(Config):  # type: ignore[misc]
     """A ``Config`` that takes only what it is given.
 
-    It differs from RecBole's in seven ways: it reads ``properties/every_model.yaml`` for every model; it does
+    It differs from RecBole's in eight ways: it reads ``properties/every_model.yaml`` for every model; it does
     not read ``sys.argv``; strings become values as Python literals or YAML, never through ``eval``;
     keys and values are checked; a config file may be the name of one in ``properties/protocol``;
     a model trained with cross-entropy needs no ``train_neg_sample_args: ~``;
+    an ml-100k in ``data_path`` is taken before the one that RecBole brings;
     and for a dataset without a property file a sequential model loads users, items and times, where
     RecBole leaves out the times.
 
