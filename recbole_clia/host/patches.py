@@ -83,7 +83,7 @@ _NUMPY_ALIASES = {
 def _numpy_lost_its_aliases() -> bool:
     import numpy as np
 
-    return not hasattr(np, "float_")
+    return not all(hasattr(np, alias) for alias in _NUMPY_ALIASES)
 
 
 def _set_numpy_aliases() -> None:
@@ -95,6 +95,7 @@ def _set_numpy_aliases() -> None:
             setattr(np, alias, getattr(np, name))
 
     Config.compatibility_settings = compatibility_settings
+    compatibility_settings(None)  # a checkpoint brings its Config along, and makes none
 
 
 # --- torch ---------------------------------------------------------------------------------

@@ -217,3 +217,19 @@ def test_a_saved_dataset_of_another_order_is_not_taken_up(workplace: Path) -> No
         test = data_preparation(config, dataset)[2]
         last.append({dataset.id2token("item_id", int(item)) for item in next(iter(test))[3]})
     assert last[1] == {"i5"} != last[0]
+
+
+def test_a_loaded_model_is_evaluated_by_recboles_trainer(made: dict[str, Any]) -> None:
+    """In a process that makes no configuration of its own."""
+    result = run("FPMC", "made", config_dict={**made, "epochs": 1})
+    script = (
+        "import sys, recbole_clia; from recbole.quick_start import load_data_and_model;"
+        "from recbole.utils import get_trainer;"
+        "config, model, _, train, _, test = load_data_and_model(sys.argv[1]);"
+        "trainer = get_trainer(config['MODEL_TYPE'], config['model'])(config, model);"
+        "trainer.eval_collector.data_collect(train);"
+        "print('ndcg', float(trainer.evaluate(test, load_best_model=False)['ndcg@10']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, result["model_file"]], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert f"ndcg {float(result['test_result']['ndcg@10'])}" in done.stdout
