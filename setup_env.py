@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -87,12 +88,9 @@ def main(words: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    process = subprocess.Popen([*command, *words[1:]], cwd=None if words[0] == "train" else ROOT)
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:  # the command has got it too, and ends in its own way
-            continue
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)  # the command gets it too, and ends in its own way
+    return subprocess.Popen([*command, *words[1:]], cwd=None if words[0] == "train" else ROOT).wait()
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def test_an_interrupt_is_the_commands(checkout: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

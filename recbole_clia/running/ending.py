@@ -6,9 +6,11 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+_TIME_TO_END = 30.0  # seconds, for a process that has something to put in order
 # The request to end, and the end of the terminal, where there is such a thing.
 _REQUESTS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -33,7 +35,7 @@ def ends_with_an_interrupt() -> Iterator[None]:
 
 
 def end_with(gone: Callable[[], object]) -> None:
-    """End this process at once when ``gone`` returns: the one that it works for has died, and nobody wants its work.
+    """Ask this process to end when ``gone`` returns: the one that it works for has died, and nobody wants its work.
 
     A parent that is killed outright, for instance for want of memory, cannot end its children itself.
     """
@@ -41,5 +43,7 @@ def end_with(gone: Callable[[], object]) -> None:
     def wait() -> None:
         gone()
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_TIME_TO_END)
+        os._exit(1)
 
     threading.Thread(target=wait, daemon=True, name="end with the parent").start()

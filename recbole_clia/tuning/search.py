@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
-import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +14,7 @@ import torch
 from optuna.trial import TrialState
 
 from ..errors import UsageError
-from ..running.ending import Asked, end_with
+from ..running.ending import Asked, end_with, ends_with_an_interrupt
 from .lost import recover, repeat
 from .plan import Checked, Plan, check_plan
 from .study import finished, open_study, running
@@ -55,6 +53,7 @@ def _work_together(plan: Plan, jobs: int, study: optuna.Study, told: Callable[[o
     threads = max(1, torch.get_num_threads() // jobs)
     plan = replace(plan, settings=dict(plan.settings))
     workers = [context.Process(target=_worker, args=(plan, threads, failures)) for _ in range(jobs)]
+    patience = 20.0  # seconds that the workers are given to put their trials back
     try:
         for worker in workers:
             worker.start()
@@ -63,17 +62,18 @@ def _work_together(plan: Plan, jobs: int, study: optuna.Study, told: Callable[[o
             if told is not None:
                 told(study)
     except Asked:
+        patience = 5.0  # whoever asks may kill soon
         for worker in workers:
-            if worker.is_alive() and worker.pid is not None:
-                os.kill(worker.pid, signal.SIGINT)
+            if worker.pid is not None:
+                worker.terminate()  # an interrupt to it
         raise
     finally:  # after a failure or an interrupt: of the keyboard, the workers have got it too
-        stop_at = time.monotonic() + (20 if failures.empty() else 0)
+        stop_at = time.monotonic() + (patience if failures.empty() else 0)
         for worker in workers:
             if worker.pid is not None:
                 worker.join(max(0.0, stop_at - time.monotonic()))
                 if worker.is_alive():
-                    worker.terminate()
+                    worker.kill()
                     worker.join()
         recover(study)
     if not failures.empty():
@@ -89,7 +89,8 @@ def _worker(plan: Plan, threads: int, failures: Any) -> None:
         end_with(parent.join)
     torch.set_num_threads(threads)
     try:
-        work(plan)
+        with ends_with_an_interrupt():
+            work(plan)
     except UsageError as error:
         failures.put(str(error))
     except KeyboardInterrupt:
