@@ -13,6 +13,7 @@ from typing import Any
 from tabulate import tabulate
 
 from ..errors import UsageError
+from ..settings.check import MODELS
 
 
 def add_parser(commands: Any) -> None:
@@ -97,7 +98,7 @@ def report(result: dict[str, Any], data_path: str | None = None) -> str:
         ["log", result["log_file"] or "-"],
     ]
     command, tensorboard = _command("recbole-clia", "recbole_clia"), _command("tensorboard", "tensorboard.main")
-    diagnosed = result["model"] in ("CLIA", "CLSR") and result["model_file"]
+    diagnosed = result["model"] in MODELS and result["model_file"]
     lines = [
         "",
         f"{result['model']} on {result['dataset']}",

@@ -12,8 +12,9 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
+from ..settings.check import MODELS
 from .execute import Outcome
-from .plan import METRICS, OURS, Tuned
+from .plan import METRICS, Tuned
 from .record import COLUMNS, Rows, device_of, read_rows
 from .score import row_metrics
 
@@ -159,7 +160,7 @@ def _board(
         own = [outcome for outcome in done if outcome.run.model == model]
         rows = {o.run.seed: read_rows(folder / o.run.folder, o.record["rows_crc"]) for o in own}
         runs[model] = _Runs({o.run.seed: o.record for o in own}, {s: r for s, r in rows.items() if r is not None})
-    baselines = [model for model in runs if model not in OURS]
+    baselines = [model for model in runs if model not in MODELS]
 
     def best_of(metric: str, of: str) -> str:
         return max(baselines, key=lambda model: runs[model].values(metric, [*runs[model].records], of).mean())
@@ -214,7 +215,7 @@ def _entry(
         curves.append((seconds, scores))
     return Entry(
         model=model,
-        packed=bool(records[0].get("packed")) and model not in OURS,
+        packed=bool(records[0].get("packed")) and model not in MODELS,
         seeds=tuple(seeds),
         valid=Summary.of([record["valid"].get(METRICS[0].lower()) for record in records]),
         metrics={metric: Summary.of(runs.values(metric, seeds)) for metric in METRICS},

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..settings.check import PACKED_BASELINES, check_keys, framework_keys, model_keys, models, nearest
+from ..settings.check import MODELS, PACKED_BASELINES, check_keys, framework_keys, model_keys, models, nearest
 from ..settings.config import PluginConfig, read_config_file
 from ..version import __version__
 
-OURS = ("CLIA", "CLSR")
 GENERAL = ("BPR", "Pop")
 # RecBole's sequential models that take items alone, and its two plainest general ones.
 COMPARABLE = (
-    *OURS,
+    *MODELS,
     *("BERT4Rec", "CORE", "Caser", "FEARec", "FPMC", "GCSAN", "GRU4Rec", "HGN", "HRM", "LightSANs", "NARM", "NPE"),
     *("NextItNet", "RepeatNet", "SASRec", "SHAN", "SINE", "SRGNN", "STAMP", "TransRec"),
     *GENERAL,
@@ -40,15 +39,8 @@ _NOT_SET = {*PROTOCOL, "seed", "model", "dataset", "benchmark_filename", "sample
 _NOT_SET |= {"resume", "config_files", "metric_decimal_place"}
 # Settings that all models of a dataset share: its filters, and when training ends.
 SHARED = (
-    *(
-        "data_path",
-        "encoding",
-        "field_separator",
-        "user_inter_num_interval",
-        "item_inter_num_interval",
-        "val_interval",
-        "rm_dup_inter",
-    ),
+    *("data_path", "encoding", "field_separator"),
+    *("user_inter_num_interval", "item_inter_num_interval", "val_interval", "rm_dup_inter"),
     *("filter_inter_by_user_or_item", "duplicate_rows", "time_unit", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"),
     *("epochs", "eval_step", "stopping_step", "train_seconds"),
 )

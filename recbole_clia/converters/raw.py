@@ -378,6 +378,6 @@ def _as_text(value: Any) -> bytes:
 def _is_text(value: bytes) -> bool:
     try:
         value.decode()
-    except UnicodeError:
+    except UnicodeDecodeError:
         return False
     return True
