@@ -12,6 +12,8 @@ import pytest
 import torch
 
 import recbole_clia
+from recbole_clia import load_model
+from recbole_clia.host import patches
 from recbole_clia.host.patches import PATCHES, Patch, applied_patches, apply_patches
 
 ROOT = Path(recbole_clia.__file__).resolve().parent.parent
@@ -72,3 +74,22 @@ def test_runs_of_the_same_second_have_files_of_their_own(made: dict[str, Any], m
     }
     assert len(files) == 2
     assert all(Path(file).is_file() and Path(file).name.startswith("FPMC-now-") for file in files)
+
+
+def test_transrec_ranks_the_same_a_slab_at_a_time(made: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from recbole.data.interaction import Interaction
+
+    model = load_model(recbole_clia.run("TransRec", "made", config_dict={**made, "epochs": 1})["model_file"])
+    generator = torch.Generator().manual_seed(0)
+    items = torch.randint(1, model.n_items, (7, 5), generator=generator)
+    length = torch.randint(1, 6, (7,), generator=generator)
+    rows = Interaction({"user_id": torch.arange(1, 8), "item_id_list": items, "item_length": length})
+    whole = model.full_sort_predict(rows)
+    sizes = []
+    forward = type(model).forward
+    monkeypatch.setattr(
+        type(model), "forward", lambda self, user, *more: sizes.append(len(user)) or forward(self, user, *more)
+    )
+    monkeypatch.setattr(patches, "_SLAB_BYTES", 2 * 4 * model.item_embedding.weight.numel())
+    assert torch.equal(model.full_sort_predict(rows), whole)
+    assert sizes == [2, 2, 2, 1]
