@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,23 @@ def hidden_ranks(
 
 
 @torch.no_grad()
+def scored_batches(config: Any, model: Any, dataset: Any, loader: Any) -> Iterator[tuple[Any, Tensor, Tensor, Tensor]]:
+    """The batches of a full-sort loader with the scores ``[B, I]`` that RecBole ranks by.
+
+    With each come the row ``[T]`` and the item ``[T]`` of every target.
+    """
+    from recbole.utils import get_trainer
+
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    trainer.tot_item_num = dataset.item_num
+    if trainer.item_tensor is None:
+        trainer.item_tensor = loader._dataset.get_item_feature().to(trainer.device)
+    model.eval()
+    for batch in loader:
+        interaction, scores, row, item = trainer._full_sort_batch_eval(batch)
+        yield interaction, scores, row.to(scores.device), item.to(scores.device)
+
+
 def rank_test_set(config: Any, model: Any, dataset: Any, loader: Any) -> tuple[Rows, int]:
     """The rows of the test set in the form of :data:`COLUMNS`, in order of the users' tokens.
 
@@ -100,40 +117,31 @@ def rank_test_set(config: Any, model: Any, dataset: Any, loader: Any) -> tuple[R
     Returns:
         The rows, and how many were left out as their user has fewer than three interactions.
     """
-    from recbole.utils import get_trainer
-
-    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
-    trainer.tot_item_num = dataset.item_num
-    if trainer.item_tensor is None:
-        trainer.item_tensor = loader._dataset.get_item_feature().to(trainer.device)
-    model.eval()
-    of_user, of_item = (_column(dataset, config[f"{name}_ID_FIELD"]) for name in ("USER", "ITEM"))
+    of_user, of_item = (column(dataset, config[f"{name}_ID_FIELD"]) for name in ("USER", "ITEM"))
     had = Histories(of_user, of_item, dataset.user_num)
     top = max(config["topk"])
     found = []
-    for batch in loader:
-        interaction, scores, row, item = trainer._full_sort_batch_eval(batch)
-        row, item = row.to(scores.device), item.to(scores.device)
+    for interaction, scores, row, item in scored_batches(config, model, dataset, loader):
         user = interaction[config["USER_ID_FIELD"]].cpu()[row.cpu()]
         place = ranks(scores, row, item, top)
         hidden, repeat = hidden_ranks(scores, row, item, top, had.of(user.numpy()))
-        found.append([column.cpu() for column in (user, item, place, hidden, repeat)])
-    user, item, *ranked = (torch.cat(column).numpy().astype(np.int64) for column in zip(*found, strict=True))
+        found.append([part.cpu() for part in (user, item, place, hidden, repeat)])
+    users, items, *ranked = (torch.cat(part).numpy().astype(np.int64) for part in zip(*found, strict=True))
     popularity = np.bincount(of_item, minlength=dataset.item_num)
-    kept = had.size[user] >= FEWEST
-    popularity -= np.bincount(item[kept], minlength=dataset.item_num)
+    kept = had.size[users] >= FEWEST
+    popularity -= np.bincount(items[kept], minlength=dataset.item_num)
     columns = {
-        "user": _by_token(dataset, config["USER_ID_FIELD"])[user],
-        "item": _by_token(dataset, config["ITEM_ID_FIELD"])[item],
-        "history": had.size[user] - 1,
-        "popularity": popularity[item],
+        "user": _by_token(dataset, config["USER_ID_FIELD"])[users],
+        "item": _by_token(dataset, config["ITEM_ID_FIELD"])[items],
+        "history": had.size[users] - 1,
+        "popularity": popularity[items],
         **dict(zip(("rank", "hidden_rank", "repeat"), ranked, strict=True)),
     }
     rows = np.stack([columns[name].astype(np.int64) for name in COLUMNS], axis=1)[kept]
     return rows[rows[:, 0].argsort(kind="stable")], int((~kept).sum())
 
 
-def _column(dataset: Any, field: str) -> NDArray[np.int64]:
+def column(dataset: Any, field: str) -> NDArray[np.int64]:
     """A column of all interactions, whatever the class of the dataset."""
     log = getattr(dataset, "log", None)
     values = log.columns[field] if log is not None else dataset.inter_feat[field]
