@@ -202,9 +202,14 @@ def _write(
 
     found = boards(outcomes, runs, tuned)
     texts = (page(found), tables.markdown(found), tables.csv_text(found), tables.latex(found))
-    for name, text in zip(_FILES, texts, strict=True):
-        write_text(out / name, text)
-    return tables.terminal(found)
+    shown = tables.terminal(found)
+    try:
+        for name, text in zip(_FILES, texts, strict=True):
+            write_text(out / name, text)
+    except OSError as error:
+        print("\n" + shown)
+        raise UsageError(f"--out: the leaderboard cannot be written into {out}: {error.strerror or error}") from error
+    return shown
 
 
 def _told(progress: Any, outcome: Outcome, left: float | None) -> None:

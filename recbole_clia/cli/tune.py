@@ -112,6 +112,12 @@ def _show(bar: Any, study: Any) -> None:
     bar.set_postfix_str(f"best {best[0].value:.4f} in trial {best[0].number}" if best else "no score yet")
 
 
+def _more(arguments: argparse.Namespace, plan: Any, study: Any) -> argparse.Namespace:
+    from ..tuning.study import finished
+
+    return argparse.Namespace(**{**vars(arguments), "trials": 2 * max(plan.trials, finished(study))})
+
+
 def _report(study: Any, checked: Any, out: Path, arguments: argparse.Namespace, elsewhere: int) -> int:
     from optuna.trial import TrialState
 
@@ -120,20 +126,21 @@ def _report(study: Any, checked: Any, out: Path, arguments: argparse.Namespace, 
 
     plan, space, metric = checked.plan, checked.space, checked.config["valid_metric"]
     trials = study.get_trials(deepcopy=False)
+    faults = [t for t in trials if t.state == TrialState.PRUNED and "error" in t.user_attrs]
     number = {state: sum(trial.state == state for trial in trials) for state in TrialState}
     print(
         f"\n{plan.model} on {plan.dataset}: {finished(study)} of {plan.trials} trials, "
-        f"{number[TrialState.PRUNED]} of them given up early"
+        f"{number[TrialState.PRUNED] - len(faults)} of them given up early"
         f"\nsearched on validation ({metric}); the test set was not evaluated"
     )
-    faults = [t for t in trials if t.state == TrialState.PRUNED and "error" in t.user_attrs]
     if faults:
         print(f"{len(faults)} could not be trained, the first: {faults[0].user_attrs['error']}")
     if elsewhere:
         print(f"{elsewhere} are still at work elsewhere")
     best = best_trials(study, SHOWN)
     if not best:
-        print(f"\nNo trial has a score yet. Next:\n  {_again(arguments)}    to continue")
+        left = finished(study) < plan.trials
+        print(f"\nNo trial has a score yet. Next:\n  {_again(arguments if left else _more(arguments, plan, study))}")
         return 1
     drawn = [space.restored(trial.params) for trial in best]
     rows = [
@@ -157,7 +164,7 @@ def _report(study: Any, checked: Any, out: Path, arguments: argparse.Namespace, 
     print("\nNext:")
     train = f"--model={plan.model} --dataset={plan.dataset}{data} --config_files {shlex.quote(str(out / 'best.yaml'))}"
     print(f"  {command} train {train}    its score on the test set")
-    more = argparse.Namespace(**{**vars(arguments), "trials": 2 * max(plan.trials, finished(study))})
+    more = _more(arguments, plan, study)
     print(f"  {_again(more)}    more trials")
     return 0
 

@@ -18,7 +18,7 @@ from typing import Any
 from ..running.ending import ends_with_an_interrupt
 from .claims import Claims
 from .plan import Run
-from .record import LOG, MODEL, OUTPUT, RECORD, ROWS, read_record, write_record, write_text
+from .record import LOG, MODEL, OUTPUT, RECORD, ROWS, read_record, wall_seconds, write_record, write_text
 from .worker import TASK, WORK
 
 _PACKAGE = Path(__file__).resolve().parent.parent.parent
@@ -100,7 +100,7 @@ class _Work:
         self._began: dict[Run, float] = {}
         self._seconds: dict[tuple[str, str], list[float]] = {}
         for run, outcome in self.done.items():
-            self._took(run, outcome.record["seconds"])
+            self._took(run, wall_seconds(outcome.record))
 
     def start(self) -> None:
         """Have as many processes as there may be, each for a run that no other command is making."""

@@ -100,8 +100,10 @@ class Board:
 
     Attributes:
         entries: the best first, by the mean NDCG@10 on test.
-        baselines: the baseline of the best mean of each metric, by its metric; none without a baseline.
+        baselines: the baseline of the best mean of each metric, by its metric, among those with the most seeds; none
+            without a baseline.
         hidden_baseline: that of NDCG@10 with the histories hidden.
+        fewer: baselines with fewer seeds, which are not taken for the best one.
         users: test rows, one a user.
         repeats: part of them whose target is in the history; NaN without a row.
         failed: runs that failed, with their sentences.
@@ -115,7 +117,13 @@ class Board:
     users: int
     repeats: float
     failed: tuple[tuple[str, str], ...]
+    fewer: tuple[str, ...] = ()
     is_tuned: bool = False
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether there is a test: two models need two seeds in common."""
+        return any(not np.isnan(entry.over_users.p) for entry in self.entries)
 
 
 def boards(
@@ -161,9 +169,11 @@ def _board(
         rows = {o.run.seed: read_rows(folder / o.run.folder, o.record["rows_crc"]) for o in own}
         runs[model] = _Runs({o.run.seed: o.record for o in own}, {s: r for s, r in rows.items() if r is not None})
     baselines = [model for model in runs if model not in MODELS]
+    seeds = max((len(runs[model].records) for model in baselines), default=0)
+    able = [model for model in baselines if len(runs[model].records) == seeds]  # one lucky seed is no mean
 
     def best_of(metric: str, of: str) -> str:
-        return max(baselines, key=lambda model: runs[model].values(metric, [*runs[model].records], of).mean())
+        return max(able, key=lambda model: runs[model].values(metric, [*runs[model].records], of).mean())
 
     best = {metric: best_of(metric, "test") for metric in METRICS if baselines}
     best_hidden = best_of(METRICS[0], "hidden") if baselines else None
@@ -186,7 +196,8 @@ def _board(
     most = max((rows for own in runs.values() for rows in own.rows.values()), key=len, default=np.zeros((0, 0)))
     users = len(most)
     repeats = float(most[:, COLUMNS.index("repeat")].mean()) if users else NAN
-    return Board(dataset, tuple(entries), best, best_hidden, users, repeats, failed, tuned is not None)
+    fewer = tuple(model for model in baselines if model not in able)
+    return Board(dataset, tuple(entries), best, best_hidden, users, repeats, failed, fewer, tuned is not None)
 
 
 def _entry(

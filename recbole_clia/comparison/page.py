@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ import numpy as np
 from .leaderboard import Board, Breakdown, breakdown
 from .plan import METRICS
 from .tables import HEADERS, cells, found_settings, headers, notes
+
+Looks = Mapping[str, Mapping[str, Any]]  # of the lines of each model
 
 _NAMES = {"history": "interactions before the target", "popularity": "interactions with the target item"}
 _STYLE = """
@@ -85,17 +87,19 @@ def _drawing(board: Board, found: Sequence[Breakdown], name: str) -> str:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.lines import Line2D
 
     with plt.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.size": 10}):
         figure, axes = plt.subplots(2, 2, figsize=(13, 9), layout="constrained")
-        colors = {entry.name: f"C{place % 10}" for place, entry in enumerate(board.entries)}
-        _quality(axes[0, 0], board, colors)
-        _curves(axes[0, 1], board, colors)
+        looks = {entry.name: _look(place) for place, entry in enumerate(board.entries)}
+        _quality(axes[0, 0], board, looks)
+        _curves(axes[0, 1], board, looks)
         for axis, one in zip(axes[1], found, strict=True):
-            _bins(axis, one, colors)
+            _bins(axis, one, looks)
         for axis in axes.flat:
             axis.spines[["top", "right"]].set_visible(False)
-        axes[0, 0].legend(fontsize=9)
+        lines = [Line2D([], [], label=name, **look) for name, look in looks.items()]
+        figure.legend(handles=lines, loc="outside right upper", fontsize=9)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None})
         plt.close(figure)
@@ -107,7 +111,13 @@ def _drawing(board: Board, found: Sequence[Breakdown], name: str) -> str:
     return re.sub(r'href="#', f'href="#{name}-', svg)
 
 
-def _quality(axis: Any, board: Board, colors: dict[str, str]) -> None:
+def _look(place: int) -> dict[str, Any]:
+    """Ten colours, and then the same ones with other lines and marks."""
+    again = place // 10
+    return {"color": f"C{place % 10}", "linestyle": ("-", "--", ":")[again % 3], "marker": ("o", "s", "^")[again % 3]}
+
+
+def _quality(axis: Any, board: Board, looks: Looks) -> None:
     for entry in board.entries:
         seconds, quality = entry.seconds_to_best, entry.metrics[METRICS[0]]
         axis.errorbar(
@@ -115,27 +125,25 @@ def _quality(axis: Any, board: Board, colors: dict[str, str]) -> None:
             [quality.mean],
             xerr=[np.nan_to_num(seconds.deviation)],
             yerr=[np.nan_to_num(quality.deviation)],
-            fmt="o",
-            color=colors[entry.name],
-            label=entry.name,
             capsize=2,
+            **looks[entry.name],
         )
     axis.set(title="Quality against time", xlabel="training seconds to the best epoch", ylabel=f"test {METRICS[0]}")
     if all(entry.seconds_to_best.mean > 0 for entry in board.entries):
         axis.set_xscale("log")
 
 
-def _curves(axis: Any, board: Board, colors: dict[str, str]) -> None:
+def _curves(axis: Any, board: Board, looks: Looks) -> None:
     for entry in board.entries:
         for seconds, scores in entry.curves:
-            marker = "." if len(seconds) < 2 else None
-            axis.plot(seconds, scores, color=colors[entry.name], linewidth=1, alpha=0.7, marker=marker)
+            marks = {"markersize": 3, "markevery": 1 if len(seconds) < 2 else max(1, len(seconds) // 8)}
+            axis.plot(seconds, scores, linewidth=1, alpha=0.7, **marks, **looks[entry.name])
     axis.set(title="Learning curves, one for each seed", xlabel="training seconds", ylabel=f"validation {METRICS[0]}")
 
 
-def _bins(axis: Any, found: Breakdown, colors: dict[str, str]) -> None:
+def _bins(axis: Any, found: Breakdown, looks: Looks) -> None:
     place = np.arange(len(found.bins))
     for name, means in found.means.items():
-        axis.plot(place, means, marker="o", color=colors[name])
+        axis.plot(place, means, **looks[name])
     axis.set_xticks(place, _spans(found))
     axis.set(title=f"By {_NAMES[found.column]}", xlabel=_NAMES[found.column], ylabel=f"test {METRICS[0]}")

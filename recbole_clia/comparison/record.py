@@ -8,22 +8,28 @@ import os
 import tempfile
 import zlib
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .plan import METRICS
+
 RECORD, ROWS, LOG, OUTPUT, MODEL = "run.json", "rows.npy", "log.txt", "output.txt", "model.pth"
 # Columns of the rows of a run, one test row each, in order of the users' tokens.
 COLUMNS = ("user", "item", "history", "popularity", "rank", "hidden_rank", "repeat")
 
 Rows = NDArray[np.int64]
+_NUMBER, _NUMBER_OR_NONE = (int, float), (int, float, type(None))
 # What a finished run tells, besides what every record has.
-_RESULTS = (
-    *("valid", "test", "hidden", "curve", "best_epoch", "seconds", "seconds_to_best"),
-    *("parameters", "peak_mib", "rows_crc", "device", "machine"),
-)
+_RESULTS: dict[str, Any] = {
+    **dict.fromkeys(("valid", "test", "hidden", "machine"), dict),
+    **dict.fromkeys(("seconds", "parameters", "peak_mib", "rows_crc"), _NUMBER),
+    **{"curve": list, "best_epoch": _NUMBER_OR_NONE, "seconds_to_best": _NUMBER_OR_NONE, "device": str},
+    **dict.fromkeys(("began", "ended"), str),
+}
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
@@ -87,9 +93,33 @@ def read_record(folder: Path, key: str) -> dict[str, Any] | None:
         return None
     if record["state"] == "failed":
         return record if isinstance(record.get("sentence"), str) else None
-    if any(name not in record for name in _RESULTS) or read_rows(folder, record["rows_crc"]) is None:
-        return None
-    return record
+    return record if _is_whole(record) and read_rows(folder, record["rows_crc"]) is not None else None
+
+
+def _is_whole(record: Mapping[str, Any]) -> bool:
+    """Whether a record has what a leaderboard reads: somebody may have edited it."""
+    if any(not isinstance(record.get(name, ...), kind) for name, kind in _RESULTS.items()):
+        return False
+    figures = [record[part].get(metric, ...) for part in ("test", "hidden") for metric in METRICS]
+    points = record["curve"]
+    if not all(isinstance(point, dict) for point in points):
+        return False
+    figures += [point.get(name, ...) for point in points for name in ("train_seconds", "valid_score")]
+    times = (record["began"], record["ended"])
+    return all(isinstance(figure, _NUMBER_OR_NONE) for figure in figures) and all(map(_is_time, times))
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def wall_seconds(record: Mapping[str, Any]) -> float:
+    """How long the process of a finished run was at work."""
+    began, ended = (datetime.fromisoformat(record[name]) for name in ("began", "ended"))
+    return float(max((ended - began).total_seconds(), record["seconds"]))
 
 
 def device_of(record: Mapping[str, Any]) -> str:

@@ -59,6 +59,8 @@ def cells(entry: Entry, board: Board) -> list[str]:
 
 def notes(board: Board) -> list[str]:
     """What the figures of a board are, in sentences."""
+    if not board.entries:
+        return ["No run is done."]
     told = [
         f"{board.users:,} test users, the last item of each held out in exact order of time and ranked among all "
         "items; mean ± standard deviation over seeds.",
@@ -70,15 +72,19 @@ def notes(board: Board) -> list[str]:
         )
     if any(entry.model == "Pop" for entry in board.entries):
         told.append("Pop: RecBole's, with every interaction counted; RecBole counts an item once a batch (#2198).")
-    if board.baselines:
-        best = ", ".join(f"{model} in {metric}" for metric, model in board.baselines.items())
+    if board.fewer:
+        told.append(f"With fewer seeds than other baselines, and so not taken for the best: {', '.join(board.fewer)}.")
+    best = ", ".join(f"{model} in {metric}" for metric, model in board.baselines.items())
+    if board.is_tested:
         told.append(
             f"Best baselines: {best}. *: different from it at {LEVEL} by a paired t-test over seeds, corrected by "
             "Holm for all models and metrics of the table. p (users): Wilcoxon's signed-rank test over users of the "
             "seeds' mean NDCG@10 against that baseline, corrected by Holm for all models of the table."
         )
-    else:
+    elif not board.baselines:
         told.append("No tests: there is no baseline among the models.")
+    else:
+        told.append(f"Best baselines: {best}. No tests: they need two models with two seeds in common.")
     if board.users:
         told.append(_on_hidden(board))
     told.append("s to best: training seconds up to the best epoch, evaluation not counted.")
@@ -104,7 +110,7 @@ def _on_hidden(board: Board) -> str:
     return (
         f"{METRICS[0]}, hidden: once the items of a user's history are out of the ranking, as some services and "
         f"papers have it; {repeats if board.repeats else 'no target here is in the history.'}"
-        f"{against if board.hidden_baseline else ''}"
+        f"{against if board.hidden_baseline and board.is_tested else ''}"
     )
 
 
@@ -118,7 +124,7 @@ def _on_tuning(board: Board) -> list[str]:
         )
     without = [entry.model for entry in board.entries if entry.tuned is None]
     if without:
-        told.append(f"As it is, for want of a search space: {', '.join(without)}.")
+        told.append(f"As it is, since there is no search space or all of it is set: {', '.join(without)}.")
     return told
 
 
@@ -183,7 +189,7 @@ def latex_escaped(text: str) -> str:
 
 
 def latex(boards: Sequence[Board]) -> str:
-    """A ``table`` for each dataset; it needs no package."""
+    """A ``table`` for each dataset, which needs no package; settings that were found and failures are comments."""
 
     def bold(text: str) -> str:
         return rf"\textbf{{{text}}}"
@@ -199,7 +205,9 @@ def latex(boards: Sequence[Board]) -> str:
             colalign=_alignment(board),
         )
         caption = latex_escaped(" ".join([f"{board.dataset}.", *notes(board)]))
-        parts.append("\n".join([r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", table, r"\end{table}", ""]))
+        more = [f"% {' '.join(line.split())}" for line in found_settings(board) + _failed(board)]
+        head = [r"\begin{table}", r"\centering", rf"\caption{{{caption}}}"]
+        parts.append("\n".join([*head, table, r"\end{table}", *more, ""]))
     return "\n".join(parts)
 
 

@@ -140,12 +140,24 @@ def _ids(values: pd.Series, column: str) -> pa.Array:
     return pa.array(values.astype(str), pa.string())
 
 
+def _moments(values: pd.Series) -> pd.Series:
+    if isinstance(values.dtype, pd.PeriodDtype):
+        return values.dt.to_timestamp().dt.tz_localize("UTC")
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return pd.to_datetime(values, utc=True)
+    try:
+        return pd.to_datetime(values, utc=True, format="ISO8601")  # with and without a zone, a time or fractions
+    except (ValueError, TypeError):
+        return pd.to_datetime(values, utc=True)
+
+
 def _times(values: pd.Series, column: str) -> pa.Array:
     if not pd.api.types.is_numeric_dtype(values):
         try:
-            moments = pd.to_datetime(values, utc=True)
+            moments = _moments(values)
         except (ValueError, TypeError) as error:
-            raise UsageError(f"from_pandas: the column {column!r} holds no times: {error}") from error
+            reason = str(error).partition("\n")[0].partition(". You might")[0]
+            raise UsageError(f"from_pandas: the column {column!r} holds no times: {reason}") from error
         if moments.isna().any():
             row = int(moments.isna().to_numpy().argmax())
             raise UsageError(f"from_pandas: the column {column!r}, row {row}: the time is missing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -320,6 +321,15 @@ class ColumnDataset(Dataset):  # type: ignore[misc]
                 f"({', '.join(fields)}); set duplicate_rows to 'first' to count such rows once, "
                 "or to 'keep' to count them all"
             )
+
+    def save(self) -> None:
+        """Keep the dataset in ``checkpoint_dir``, under the name of the class that RecBole asked for and will again."""
+        folder = Path(self.config["checkpoint_dir"])
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{self.dataset_name}-{getattr(self, 'saved_as', type(self).__name__)}.pth"
+        self.logger.info(f"Saving filtered dataset into [{file}]")
+        with file.open("wb") as stream:
+            pickle.dump(self, stream)
 
     def inter_file(self) -> Path:
         """The file of the interactions."""

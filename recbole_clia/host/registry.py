@@ -16,8 +16,11 @@ from ..settings.check import MODELS, PACKED_BASELINES, PACKED_PROPERTIES, check_
 from ..settings.properties import COMMON_PROPERTIES, PROPERTIES_DIR
 
 LENGTH = "MAX_ITEM_LIST_LENGTH"
-# What a dataset is made by, besides RecBole's own settings.
-_DATA_KEYS = ("exact_time", "time_unit", "duplicate_rows", "encoding", "lazy_augmentation", "packed")
+# What saved data are made by, besides what RecBole looks at: a dataset, which keeps its settings, and its loaders.
+_DATA_KEYS = (
+    *("exact_time", "time_unit", "duplicate_rows", "encoding", "lazy_augmentation", "packed"),
+    *("eval_args", "split_period_seconds", "sampled_groups"),
+)
 
 
 def register() -> None:
@@ -116,7 +119,9 @@ def _offer_datasets(datasets: Any) -> None:
         def new(cls: type, config: Any = None) -> Any:  # a copy is made without one
             if cls is not offered or config is None:
                 return object.__new__(cls)
-            return (ours if wanted(config) else host)(config)  # what is saved is of a class that is found again
+            made = (ours if wanted(config) else host)(config)  # what is saved is of a class that is found again
+            made.saved_as = host.__name__
+            return made
 
         names = {"__new__": new, "__doc__": host.__doc__, "__module__": host.__module__}
         offered = Offered(host.__name__, (host,), names)

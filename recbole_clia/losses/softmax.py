@@ -143,7 +143,10 @@ def mixture_cross_entropy(
         A scalar; exactly 0, with a live graph, when ``N`` is 0. It can be differentiated once.
     """
     if queries.shape[1] == 0:
-        return queries.sum() + log_weight.sum() + 0 * items.sum()
+        empty = [queries, log_weight]
+        empty += [] if offsets is None else [offsets.value]
+        empty += [] if background is None else [background.weight]
+        return 0 * items.sum() + sum(tensor.sum() for tensor in empty)
     dtype = dtype or items.dtype
     slab_rows = _slab_rows(items, len(queries), budget_bytes, dtype)
     # Matrix products in reduced precision would be summed over the whole catalogue.

@@ -390,7 +390,7 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
             rows = one_row[histories]
             all_scores = self.full_sort_predict({field: interaction[field][rows] for field in fields})  # [h, I]
             mine = ((of_row >= histories[0]) & (of_row <= histories[-1])).nonzero().squeeze(1)
-            scores[mine] = all_scores[of_row[mine] - histories[0], item[mine]]
+            scores[mine] = all_scores[of_row[mine] - histories[0], item[mine]].to(scores.dtype)
         return scores
 
     @contextmanager
@@ -409,7 +409,8 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         user = user.where(user < self.n_users, torch.zeros_like(user))
         inputs = self.input_norm(self.item_embedding(items))  # [B, L, D]
         times = self._times(interaction)
-        timed = inputs if times is None else self._timed(inputs, times * self.seconds)
+        at_once = torch.zeros_like(items, dtype=torch.float64)
+        timed = self._timed(inputs, at_once if times is None else times * self.seconds)
         return measure(
             found.alpha.squeeze(-1),
             (found.long_interest, found.short_interest),

@@ -111,9 +111,17 @@ class CLSR(SequentialRecommender):  # type: ignore[misc]
         )
         self.negatives = negative_sampler(config, dataset)
         self._keep_data(config, dataset)
-        if config["gradient_norm"] is not None:
+        self.gradient_norm = config["gradient_norm"]
+        self._cut_gradients()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._cut_gradients()  # a copy of a parameter has no hooks
+
+    def _cut_gradients(self) -> None:
+        if self.gradient_norm is not None:
             for parameter in self.parameters():
-                parameter.register_hook(_cut_to(config["gradient_norm"]))
+                parameter.register_hook(_cut_to(self.gradient_norm))
 
     def _keep_data(self, config: Any, dataset: Any) -> None:
         """What the model needs of the data stays with its weights: categories, and each user's first time."""
@@ -283,6 +291,8 @@ class CLSR(SequentialRecommender):  # type: ignore[misc]
     def predict(self, interaction: Any) -> Tensor:
         """Score of each row's item, ``[B]``; a history that many rows share is encoded once."""
         item = interaction[self.ITEM_ID]
+        if not len(item):
+            return self.item_embedding.weight.new_zeros(0)
         fields = [self.USER_ID, self.ITEM_SEQ_LEN, self.time_field, self.ITEM_SEQ, self.time_list_field]
         known = torch.cat([interaction[field].double().view(len(item), -1) for field in fields], 1)
         same, of_row = known.unique(dim=0, return_inverse=True)  # [H, ...], [B]
@@ -344,7 +354,7 @@ class CLSR(SequentialRecommender):  # type: ignore[misc]
         of_pair = 4 * items.element_size() * history.mask.shape[1] * self.short_attention.hidden
         of_row = of_pair * (items.shape[1] if self.target_in_query else 1)
         rows = max(1, self.budget // (2 * of_row))
-        scores = []
+        scores = [items.new_zeros((0, len(items)))]
         for begin in range(0, len(history.mask), rows):
             part = History(*(field[begin : begin + rows] for field in history))
             at_once = max(1, self.budget // (2 * of_pair * len(part.mask)))

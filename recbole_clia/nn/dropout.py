@@ -35,8 +35,8 @@ class BitDropout(nn.Module):
             return F.dropout(x, self.p)
         words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         bits = words.view(torch.int16)[: x.numel()].view(x.shape)  # uniform in [-2^15, 2^15)
-        kept = bits >= min(round(self.p * 2**16), 2**16 - 1) - 2**15
-        return x * kept.to(x.dtype).mul_(1 / (1 - self.p))
+        dropped = min(round(self.p * 2**16), 2**16 - 1)  # of 2^16
+        return x * (bits >= dropped - 2**15).to(x.dtype).mul_(2**16 / (2**16 - dropped))
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

@@ -32,11 +32,22 @@ COMMON_PROPERTIES = PROPERTIES_DIR / "every_model.yaml"
 
 _LINE = re.compile(r"^(?P<key>\w+):(?P<value>[^#]*?)\s*(?:#\s*(?P<comment>.*))?$")
 _COMMENT = re.compile(r"^\((?P<type>[^)]*)\)\s*(?P<meaning>.*)$")
+# Of numbers that float32 holds in full precision.
+SMALLEST, LARGEST = 2.0**-126, 3.4e38
 _RANGE = re.compile(r"\s*Range in (?P<range>[\[(].*[\])])\.?\s*$")
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without code, reading ``1e-3`` as a number as RecBole does."""
+    """YAML without code, reading ``1e-3`` as a number as RecBole does, in which no key stands twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in getattr(node, "value", ()):
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 _PlainLoader.add_implicit_resolver(
@@ -69,6 +80,8 @@ def unreadable(where: str, error: OSError | UnicodeDecodeError | yaml.YAMLError)
 
 def plain_value(text: str) -> Any:
     """A value from a command line or a dictionary of strings: a Python literal, a YAML list or mapping, or itself."""
+    if text and not text.strip():  # a separator
+        return text
     if text.strip().lower() in ("none", "null", "~", ""):
         return None
     if text.strip().lower() in ("true", "false"):
@@ -119,6 +132,13 @@ class Allowed:
         return f"in {self.text}"
 
 
+def _fits_single_precision(value: Any) -> bool:
+    """Whether tensors hold the number; what is no number, or none at all, is judged elsewhere."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or abs(value) == float("inf"):
+        return True
+    return value == 0 or SMALLEST <= abs(value) <= LARGEST
+
+
 @dataclass(frozen=True)
 class Property:
     """One documented line of a property file."""
@@ -153,6 +173,9 @@ class Property:
                 return f"must be {self.type}, not {value!r}"
         if self.is_text and isinstance(value, bool):
             return f"must be {self.type}, not {value!r}"
+        numbers = value if isinstance(value, (list, tuple)) else [value]
+        if wanted and not all(map(_fits_single_precision, numbers)):
+            return f"must be of a size between 1.2e-38 and 3.4e38, as single precision has it, not {value!r:.60}"
         if self.allowed is None:
             return None
         if "list" in names and isinstance(value, (list, tuple)) and value:
@@ -168,6 +191,8 @@ class Property:
             values = Schedule(value).values
         except ValueError as error:
             return f"must be {self.type}: {error}"
+        if not all(map(_fits_single_precision, values)):
+            return f"must be of a size between 1.2e-38 and 3.4e38, as single precision has it, not {value!r:.60}"
         if self.allowed is not None and not all(map(self.allowed.admits, values)):
             return f"must be {self.allowed} in every epoch, not {value!r}"
         return None

@@ -22,7 +22,10 @@ class Schedule:
         if not (isinstance(points, (list, tuple)) and points and all(map(_is_point, points))):
             raise ValueError(f"a schedule is a number or a list of [epoch, value], not {value!r}")
         self.epochs = [point[0] for point in points]
-        self.values = [float(point[1]) for point in points]
+        try:
+            self.values = [float(point[1]) for point in points]
+        except OverflowError:
+            raise ValueError("a value of a schedule is beyond all floating-point numbers") from None
         if any(a >= b for a, b in zip(self.epochs, self.epochs[1:], strict=False)):
             raise ValueError(f"the epochs of a schedule must rise, and do not in {value!r}")
 

@@ -17,6 +17,9 @@ from .lost import owner
 from .plan import Checked
 from .sampler import place_of
 
+# What RecBole says of settings that do not go together, and torch of a loss or a size: the draw was a poor one.
+_POOR = (ValueError, RuntimeError, ArithmeticError, AssertionError, IndexError)
+
 
 class TooMany(Exception):
     """Two workers have begun the last trial."""
@@ -57,11 +60,10 @@ class Objective:
                 test=False,
                 callback=after_epoch,
             )
-        except (ValueError, RuntimeError, ArithmeticError) as error:
+        except _POOR as error:
             trial.set_user_attr("error", first_line(error))
             if isinstance(error, UsageError) and not isinstance(error, Diverged):
                 raise
-            # A loss that is no number, sizes that do not fit each other or the memory: the draw was a poor one.
             raise optuna.TrialPruned(first_line(error)) from error
         finally:
             _close_logs()

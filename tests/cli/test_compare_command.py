@@ -52,6 +52,20 @@ def test_a_comparison_and_the_same_again(
     assert [Path("compare", name).read_text() for name in FILES] == texts
 
 
+def test_a_leaderboard_that_cannot_be_written_is_shown(
+    here: list[str], words: list[str], workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 0
+    Path("compare/leaderboard.html").unlink()
+    Path("compare/leaderboard.html/in the way").mkdir(parents=True)
+    capsys.readouterr()
+    assert main(words) == 2
+    told = capsys.readouterr()
+    assert "GRU4Rec (packed)" in told.out
+    assert told.err.count("\n") == 1
+    assert "--out: the leaderboard cannot be written into compare: " in told.err
+
+
 def failing(train: Any, model: str, error: Exception) -> Any:
     """``train``, which fails for one model."""
 

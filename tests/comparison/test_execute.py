@@ -158,8 +158,20 @@ def test_what_is_done_is_never_made_again(here: list[str], plan: list[Run], work
     assert [outcome.record for outcome in again[:3]] == [outcome.record for outcome in first]
 
 
+EDITED: dict[str, dict[str, Any]] = {
+    "no figures": {"test": None},
+    "a figure less": {"hidden": {"NDCG@10": 0.1}},
+    "a word for a figure": {"test": dict.fromkeys(METRICS, "high")},
+    "a curve of nothing": {"curve": [{}]},
+    "no curve": {"curve": 5},
+    "a word for seconds": {"seconds": "x"},
+    "no time": {"began": "yesterday"},
+    "no size": {"parameters": None},
+}
+
+
 @pytest.mark.parametrize(
-    "fault", ["no record", "half a record", "no rows", "other rows", "another key", "a folder left"]
+    "fault", ["no record", "half a record", "no rows", "other rows", "another key", "a folder left", *sorted(EDITED)]
 )
 def test_what_is_broken_or_interrupted_is_repeated(
     here: list[str], plan: list[Run], workplace: Path, fault: str
@@ -180,6 +192,8 @@ def test_what_is_broken_or_interrupted_is_repeated(
     if fault == "other rows":
         rows = np.load(folder / ROWS)
         np.save(folder / ROWS, rows + 1)
+    if fault in EDITED:
+        write_record(folder, {**first[0].record, **EDITED[fault]})
     if fault == "another key":
         write_record(folder, {**first[0].record, "key": "0" * 12})
     here.clear()

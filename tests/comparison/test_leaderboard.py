@@ -17,7 +17,7 @@ import torch
 from recbole_clia.comparison import leaderboard, tables
 from recbole_clia.comparison.execute import Outcome
 from recbole_clia.comparison.leaderboard import boards, breakdown, holm, paired_t, wilcoxon
-from recbole_clia.comparison.page import page
+from recbole_clia.comparison.page import _look, page
 from recbole_clia.comparison.plan import METRICS, Run, Tuned
 from recbole_clia.comparison.record import write_rows
 from recbole_clia.comparison.score import Histories, hidden_ranks, means, ranks, row_metrics
@@ -180,6 +180,23 @@ def test_tests_take_the_seeds_that_both_have(tmp_path: Path) -> None:
     assert clia.over_seeds["NDCG@10"].p == pytest.approx(scipy.stats.ttest_rel(values["CLIA"], values["NARM"]).pvalue)
     assert board.failed == (("CLIA on da_ta&1, seed 2", "no memory"),)
     assert "failed: CLIA on da_ta&1, seed 2: no memory" in tables.terminal([board])
+    assert "\n% failed: CLIA on da_ta&1, seed 2: no memory\n" in tables.latex([board])
+
+
+def test_one_lucky_seed_is_no_best_baseline(tmp_path: Path) -> None:
+    outcomes = made_outcomes(tmp_path, {"CLIA": 1, "NARM": 2, "Pop": 0.3}, [1, 2, 3])
+    (whole,) = boards(outcomes, tmp_path)
+    assert set(whole.baselines.values()) == {"Pop"}
+    assert whole.fewer == ()
+    (board,) = boards([o for o in outcomes if o.run.model != "Pop" or o.run.seed == 2], tmp_path)
+    assert set(board.baselines.values()) == {board.hidden_baseline} == {"NARM"}
+    assert board.fewer == ("Pop",)
+    by_model = {entry.model: entry for entry in board.entries}
+    gains = {m: np.mean([row_metrics(_ranks(tmp_path, m, s))["NDCG@10"] for s in (1, 2, 3)], axis=0) for m in by_model}
+    want = scipy.stats.wilcoxon((gains["CLIA"] - gains["NARM"]).round(12)).pvalue
+    assert by_model["CLIA"].over_users.p == pytest.approx(want)
+    assert math.isnan(by_model["Pop"].over_users.p)
+    assert "With fewer seeds than other baselines, and so not taken for the best: Pop." in tables.notes(board)
 
 
 @pytest.mark.parametrize("models", [{"CLIA": 1, "NARM": 2}, {"CLIA": 1}, {"NARM": 1}])
@@ -189,6 +206,9 @@ def test_one_seed_has_no_tests(tmp_path: Path, models: dict[str, float]) -> None
     assert all(math.isnan(entry.over_users.p) for entry in found[0].entries)
     for text in (tables.terminal(found), tables.markdown(found), tables.latex(found), tables.csv_text(found)):
         assert "nan" not in text.lower()
+        assert "Wilcoxon" not in text
+        assert "p (hidden): like" not in text
+    assert any("No tests: " in note for note in tables.notes(found[0]))
     assert ">nan<" not in page(found)
 
 
@@ -251,6 +271,7 @@ def test_nothing_done_is_a_board_without_entries(tmp_path: Path) -> None:
     run = Run("CLIA", "made", 1, {}, {}, "k")
     found = boards([Outcome(run, {"state": "failed", "sentence": "a <b> & c"}, True)], tmp_path)
     assert "a <b> & c" in tables.terminal(found)
+    assert tables.notes(found[0]) == ["No run is done."]
     assert "a &lt;b&gt; &amp; c" in page(found)
     assert tables.markdown(found)
     assert len(tables.csv_text(found).splitlines()) == 1
@@ -294,7 +315,8 @@ def test_trials_and_best_settings_are_told_for_each_model(tmp_path: Path) -> Non
         "learning_rate 0.00123, n_layers 2; s/CLIA.yaml"
     )
     narm = "NARM, best of 30 trials with NDCG@10 0.0500 on validation: learning_rate 0.01; s/NARM.yaml"
-    without = "As it is, for want of a search space: Pop."
+    without = "As it is, since there is no search space or all of it is set: Pop."
+    assert f"\n% {clia}\n% {narm}\n" in tables.latex(tuned)
     for text in (tables.terminal(tuned), tables.markdown(tuned), page(tuned)):
         for sentence in (clia, narm, without, "on validation alone and with seed 7"):
             assert sentence in text
@@ -338,6 +360,11 @@ def test_the_page_is_one_file_with_drawings(tmp_path: Path) -> None:
     assert set(re.findall(r'(?:href="|url\()#([^")]+)', html)) <= set(ids)
     assert not re.search(r'(?:src|href)="(?!#)', html)
     assert page(boards([*outcomes, *other], tmp_path)) == html
+
+
+def test_no_two_of_many_models_look_alike() -> None:
+    looks = [tuple(_look(place).values()) for place in range(30)]
+    assert len(set(looks)) == 30
 
 
 @pytest.mark.parametrize("column", ["history", "popularity"])

@@ -16,6 +16,7 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.data.dataloader import TrainDataLoader
 from recbole.data.dataset import SequentialDataset
+from recbole.data.dataset.dataset import Dataset as HostDataset
 from recbole.quick_start import load_data_and_model, objective_function, run_recbole
 from recbole.quick_start import run as recbole_run
 from recbole.utils import get_model, get_trainer
@@ -195,13 +196,32 @@ def test_two_processes(settings: dict[str, Any], workplace: Path, entry: str) ->
 AS_IN_RECBOLE = {"exact_time": False, "lazy_augmentation": False}
 
 
-@pytest.mark.parametrize(("model", "chosen"), [("BPR", {}), ("BPR", {"exact_time": False}), ("SASRec", AS_IN_RECBOLE)])
-def test_a_dataset_is_saved_and_taken_up_again(made: dict[str, Any], model: str, chosen: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("model", "chosen"),
+    [
+        ("BPR", {}),
+        ("BPR", {"exact_time": False}),
+        ("SASRec", AS_IN_RECBOLE),
+        ("SASRec", {}),
+        ("SASRec", {"packed": True, "train_neg_sample_args": None}),
+        ("CLIA", {}),
+    ],
+)
+def test_a_dataset_is_saved_and_taken_up_again(
+    made: dict[str, Any], model: str, chosen: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = {**made, **chosen, "epochs": 1, "save_dataset": True, "data_cache": None}
     first = recbole_clia.run(model, "made", config_dict=settings)
     assert all(path.stat().st_size for path in Path("saved").glob("made-*Dataset.pth"))
+    read = []
+    load = HostDataset._load_data
+    monkeypatch.setattr(HostDataset, "_load_data", lambda self, *more: read.append(self) or load(self, *more))
     again = recbole_clia.run(model, "made", config_dict=settings)
+    assert read == []
     assert again["test_result"] == first["test_result"]
+    others = {"split": {"RS": [8, 1, 1]}, "order": "TO", "group_by": "user", "mode": "full"}
+    recbole_clia.run(model, "made", config_dict={**settings, "eval_args": others})
+    assert read != []
 
 
 def test_a_saved_dataset_of_another_order_is_not_taken_up(workplace: Path) -> None:

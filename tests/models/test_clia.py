@@ -124,6 +124,35 @@ def test_full_ranking_equals_predict_item_by_item(prepared: Prepared, batch: Int
         torch.testing.assert_close(model.predict(one), full[:, item], rtol=0, atol=1e-12)
 
 
+def test_predict_agrees_with_full_ranking_in_mixed_precision(prepared: Prepared, batch: Interaction) -> None:
+    model = prepared.model.eval()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        scores = model.full_sort_predict(batch)
+        chosen = model.predict(batch)
+    torch.testing.assert_close(chosen, scores.gather(1, batch["item_id"].unsqueeze(1)).squeeze(1).to(chosen.dtype))
+
+
+def test_rows_without_times_are_measured_as_if_all_were_at_once(prepared: Prepared, batch: Interaction) -> None:
+    model = exact(prepared)
+    columns = {key: value for key, value in batch.interaction.items() if not key.startswith("timestamp")}
+    zeros = {"timestamp": torch.zeros(len(batch)), "timestamp_list": torch.zeros(batch["item_id_list"].shape)}
+    for ours, theirs in zip(
+        model.measure(Interaction(columns)), model.measure(Interaction({**columns, **zeros})), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, equal_nan=True)
+
+
+def test_a_packed_batch_without_targets_reaches_every_parameter(made: dict[str, Any]) -> None:
+    """Processes that share the gradients wait for each of them."""
+    prepared = prepare({**made, "packed": True})
+    batch = next(iter(prepared.train))
+    batch.interaction["item_id_targets"] = torch.zeros_like(batch["item_id_targets"])
+    losses = prepared.model.train().calculate_loss(batch)
+    sum(losses).backward()
+    assert float(sum(losses)) == 0
+    assert [name for name, parameter in prepared.model.named_parameters() if parameter.grad is None] == []
+
+
 def test_padding_changes_no_score(prepared: Prepared, batch: Interaction) -> None:
     model = exact(prepared)
     users, items, lengths = batch["user_id"], batch["item_id_list"], batch["item_length"]

@@ -235,6 +235,22 @@ def test_the_gradient_of_each_tensor_is_cut(settings: dict[str, Any]) -> None:
     assert max(p.grad.norm().item() for p in free.parameters() if p.grad is not None) > 1e-2
 
 
+def test_the_gradient_of_a_copy_is_cut_too(settings: dict[str, Any]) -> None:
+    prepared = prepare({**settings, "gradient_norm": 1e-3}, "CLSR")
+    model = copy.deepcopy(copy.deepcopy(prepared.model))
+    sum(model.calculate_loss(all_rows(prepared.train._dataset))).backward()
+    norms = [p.grad.norm().item() for p in model.parameters() if p.grad is not None]
+    assert max(norms) == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_no_rows_have_no_scores(settings: dict[str, Any]) -> None:
+    prepared = prepare(settings, "CLSR")
+    none = all_rows(prepared.test._dataset)[torch.tensor([], dtype=torch.long)]
+    model = prepared.model.eval()
+    assert model.predict(none).shape == (0,)
+    assert model.full_sort_predict(none).shape == (0, model.n_items)
+
+
 def test_the_discrepancy_is_bounded() -> None:
     long = torch.full((3, 2), 5.0, requires_grad=True)
     assert discrepancy_loss(long, torch.zeros(3, 2)).item() == -25

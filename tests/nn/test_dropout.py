@@ -16,7 +16,8 @@ def test_rate_and_scale(p: float, size: int) -> None:
     output = BitDropout(p)(torch.ones(size))
     kept = int((output != 0).sum())
     assert scipy.stats.binomtest(kept, size, 1 - p).pvalue > 1e-3
-    torch.testing.assert_close(output[output != 0], torch.full((kept,), 1 / (1 - p)))
+    # the probability is rounded to a multiple of 2^-16
+    torch.testing.assert_close(output[output != 0], torch.full((kept,), 1 / (1 - p)), rtol=2**-16 / (1 - p), atol=0)
 
 
 def test_the_four_elements_of_a_draw_are_independent() -> None:
@@ -29,6 +30,17 @@ def test_the_four_elements_of_a_draw_are_independent() -> None:
 def test_hardly_anything_is_left_just_below_one() -> None:
     torch.manual_seed(0)
     assert (BitDropout(1 - 2**-20)(torch.ones(65_536)) > 0).sum() < 20
+
+
+@pytest.mark.parametrize("p", [0.4, 0.999, 0.9999])
+def test_the_mean_is_kept_at_the_rounded_probability(p: float) -> None:
+    """What is kept is worth the inverse of the share that is kept, whatever was asked for."""
+    torch.manual_seed(0)
+    output = BitDropout(p)(torch.ones(2**21))
+    worth = float(output.max())
+    share = round(2**16 / worth)
+    assert worth == pytest.approx(2**16 / share, rel=1e-6)
+    assert scipy.stats.binomtest(int((output != 0).sum()), 2**21, share / 2**16).pvalue > 1e-3
 
 
 def test_the_gradient_passes_where_the_value_does() -> None:

@@ -149,6 +149,26 @@ def test_saved_loaders_are_taken_up_again(settings: dict[str, Any]) -> None:
     assert len(list(smaller)) > len(list(prepare(settings).train))
 
 
+@pytest.mark.parametrize("other", [{"split_period_seconds": 2000}, {"sampled_groups": "positive"}])
+@pytest.mark.parametrize("packed", [False, True])
+def test_saved_loaders_are_made_again_for_another_protocol(
+    settings: dict[str, Any], workplace: Path, packed: bool, other: dict[str, Any]
+) -> None:
+    protocol = {"split": {"TS": ["period"]}, "order": "TO", "group_by": "user", "mode": "uni5"}
+    settings = {**settings, "eval_args": protocol, "split_period_seconds": 1000, "sampled_groups": "user"}
+    settings = {
+        **settings,
+        "time_unit": "s",
+        "packed": packed,
+        "loss_type": "CE",
+        "train_neg_sample_args": None,
+        "epochs": 1,
+    }
+    run("SASRec", "made", config_dict={**settings, "save_dataloaders": True})
+    again = run("SASRec", "made", config_dict={**settings, **other})["test_result"]
+    assert again == run("SASRec", "made", config_dict={**settings, **other, "checkpoint_dir": "new"})["test_result"]
+
+
 def test_without_saving_no_model_is_written(settings: dict[str, Any], workplace: Path) -> None:
     result = run("CLIA", "made", config_dict=settings, saved=False)
     assert result["model_file"] is None

@@ -61,6 +61,8 @@ SOURCE = Path(recbole_clia.__file__).parent
         ("2020-10-10", "2020-10-10"),
         ("key: ", "key: "),
         ("010", "010"),
+        ("\t", "\t"),
+        (" ", " "),
         ("12:30", "12:30"),
         ("[1, 2", "[1, 2"),
     ],
@@ -253,6 +255,18 @@ def test_type(kind, good, bad):
     assert [v for v in good if line.complaint(v)] == []
     for value in bad:
         assert line.complaint(value) == f"must be {kind}, not {value!r}"
+
+
+@pytest.mark.parametrize("value", [1e305, -1e39, 10**400, 1e-40, -1e-320])
+@pytest.mark.parametrize("kind", ["float", "list or float", "float or schedule"])
+def test_numbers_that_no_tensor_holds_are_refused(kind, value):
+    wanted = prop(kind, 0.5, "(-inf, inf)")
+    points = [[0, value]] if "schedule" in kind else [1.0, value]
+    for one in [value] + [points] * (kind != "float"):
+        complaint = wanted.complaint(one)
+        assert "single precision" in complaint or "beyond all floating-point" in complaint
+        assert len(complaint) < 200
+    assert wanted.complaint(0.0) is None
 
 
 def test_range_after_type():

@@ -116,6 +116,10 @@ def test_what_is_fixed_is_not_drawn(write: Any) -> None:
         ("nproc: [1, 2]  # (choice) x", "nproc decides what is measured"),
         ("", "it is empty"),
         ("# nothing", "it is empty"),
+        (
+            "learning_rate: [0.1, 0.2]  # (float) x\nlearning_rate: [0.3, 0.4]  # (float) x",
+            "line 2: learning_rate stands twice",
+        ),
         ("- learning_rate", "must hold 'key: "),
         ("learning_rate", "must hold 'key: "),
         ("learning_rate: [0.1, 0.2", "line 1: "),

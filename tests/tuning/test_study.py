@@ -228,7 +228,7 @@ def test_no_trial_starts_after_the_time(plan: Plan, fake: Fake, monkeypatch: pyt
     assert finished(study) == 2
 
 
-@pytest.mark.parametrize("kind", [Diverged, ValueError, torch.OutOfMemoryError, ZeroDivisionError])
+@pytest.mark.parametrize("kind", [Diverged, ValueError, torch.OutOfMemoryError, ZeroDivisionError, AssertionError])
 def test_what_cannot_be_trained_counts_as_a_poor_trial(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
