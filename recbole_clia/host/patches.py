@@ -344,7 +344,6 @@ _SLAB_BYTES = 4 << 20  # as much as stays in a processor's cache: six times as f
 
 def _rank_a_slab_of_rows_at_a_time() -> None:
     """A batch of TransRec's evaluation has a vector for each pair of a row and an item."""
-    import torch
     from recbole.model.sequential_recommender import TransRec
 
     rank = TransRec.full_sort_predict
@@ -353,8 +352,11 @@ def _rank_a_slab_of_rows_at_a_time() -> None:
         rows = max(1, _SLAB_BYTES // (4 * self.item_embedding.weight.numel()))
         if len(interaction) <= rows:
             return rank(self, interaction)
-        starts = range(0, len(interaction), rows)
-        return torch.cat([rank(self, interaction[start : start + rows]) for start in starts])
+        # Taken once: what is kept between one slab and the next would keep the memory of slabs from being used again.
+        scores = self.bias.weight.new_empty(len(interaction), len(self.bias.weight))
+        for start in range(0, len(interaction), rows):
+            scores[start : start + rows] = rank(self, interaction[start : start + rows])
+        return scores
 
     TransRec.full_sort_predict = full_sort_predict
 

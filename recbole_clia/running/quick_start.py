@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
+from traceback import extract_tb
 from typing import Any
 
 import torch
@@ -25,9 +27,9 @@ from .trainer import CLIATrainer
 
 
 def run(
-    model: str = "CLIA",
+    model: str | type = "CLIA",
     dataset: str = "ml-100k",
-    config_file_list: Sequence[str] | None = None,
+    config_file_list: Sequence[str] | str | None = None,
     config_dict: Mapping[str, Any] | None = None,
     saved: bool = True,
     nproc: int = 1,
@@ -46,8 +48,8 @@ def run(
     returns more.
 
     Args:
-        model, dataset: names, as RecBole knows them.
-        config_file_list: yaml files of settings, the later ones winning.
+        model, dataset: names, as RecBole knows them; for the model also its class.
+        config_file_list: yaml files of settings, the later ones winning, or one.
         config_dict: settings that win over the files.
         saved: whether to write the best model; without it the last one is evaluated.
         nproc, world_size, ip, port, group_offset: processes here and in all, as in RecBole.
@@ -68,9 +70,18 @@ def run(
         Diverged: if the loss is no number any more.
         Stopped: if the user interrupts it; it names the file to continue from.
     """
+    model = model.__name__ if isinstance(model, type) else model
     config = PluginConfig(model, dataset, config_file_list, config_dict)  # refuses bad input before any process starts
+    for name, number in {"nproc": nproc, "world_size": world_size, "group_offset": group_offset}.items():
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise UsageError(f"{name} must be a whole number, not {number!r}")
     if nproc < 1:
         raise UsageError(f"nproc must be at least 1, not {nproc}")
+    if 0 < world_size < nproc + group_offset:
+        raise UsageError(
+            f"world_size: {world_size} processes in all are fewer than the {nproc} here (nproc) after group_offset "
+            f"{group_offset}"
+        )
     if nproc == 1 and world_size <= 0:
         return _run_here(config, saved, resume, test, callback)
     if resume:
@@ -100,7 +111,13 @@ def run(
 
 
 def _worker(
-    rank: int, model: str, dataset: str, files: Sequence[str] | None, settings: dict[str, Any], saved: bool, queue: Any
+    rank: int,
+    model: str,
+    dataset: str,
+    files: Sequence[str] | str | None,
+    settings: dict[str, Any],
+    saved: bool,
+    queue: Any,
 ) -> None:
     config = PluginConfig(model, dataset, files, {**settings, "local_rank": rank})
     result = _run_here(config, saved, None)
@@ -129,14 +146,16 @@ def _run_here(
     dataset, train_data, valid_data, test_data = _load(config)
 
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model = get_model(config["model"])(config, train_data._dataset).to(config["device"])
+    with _told_of_data(config):
+        model = get_model(config["model"])(config, train_data._dataset).to(config["device"])
     logger.info(model)
     if len(dataset) > 1:  # RecBole counts the operations of the second row, and draws random numbers doing so
         try:
             get_flops(model, dataset, config["device"], logger, construct_transform(config))
         except (AssertionError, NotImplementedError):
             logger.info("the operations of this model cannot be counted")
-    trainer = limited(get_trainer(config["MODEL_TYPE"], config["model"]), config["train_seconds"])(config, model)
+    with _told_of_data(config):
+        trainer = limited(get_trainer(config["MODEL_TYPE"], config["model"]), config["train_seconds"])(config, model)
     clock = _EpochClock(trainer, callback)
     if resume:
         if not isinstance(trainer, CLIATrainer):
@@ -148,19 +167,17 @@ def _run_here(
         clock.go_on_from(trainer)
 
     try:
-        best_score, best_valid = trainer.fit(
-            train_data, valid_data, saved=saved, show_progress=config["show_progress"], callback_fn=clock.evaluated
-        )
+        with _told_of_data(config):
+            best_score, best_valid = trainer.fit(
+                train_data, valid_data, saved=saved, show_progress=config["show_progress"], callback_fn=clock.evaluated
+            )
     except KeyboardInterrupt as stop:
         last = getattr(trainer, "last_file", None)
         raise Stopped(last if last and os.path.isfile(last) else None) from stop
     except ValueError as error:
         if "loss is nan" not in str(error):
             raise
-        raise Diverged(
-            f"the training loss is no number any more after {clock.epochs} whole epochs; a smaller learning_rate than "
-            f"{config['learning_rate']} may help"
-        ) from error
+        raise Diverged(_diverged(clock.epochs, config)) from error
     finally:
         if getattr(trainer, "tensorboard", None) is not None:
             trainer.tensorboard.close()  # each holds a thread and a file
@@ -187,6 +204,36 @@ def _run_here(
         "model_file": trainer.saved_model_file if saved else None,
         "log_file": _log_file(logger),
     }
+
+
+def _diverged(epochs: int, config: Any) -> str:
+    return (
+        f"the training loss is no number any more after {epochs} whole epochs; a smaller learning_rate than "
+        f"{config['learning_rate']} may help"
+    )
+
+
+@contextmanager
+def _told_of_data(config: PluginConfig) -> Iterator[None]:
+    """One sentence where a model of RecBole's asks for a field or a package that is not there."""
+    model = config["model"]
+    try:
+        yield
+    except ImportError as error:
+        what = f"the package {error.name}, which is not installed" if error.name else f"more than is here: {error}"
+        raise UsageError(f"model {model} and its settings need {what}") from error
+    except KeyError as error:
+        name, raised_in = error.args[0] if error.args else "", extract_tb(error.__traceback__)[-1].filename
+        if not isinstance(name, str) or "recbole" not in Path(raised_in).parts:
+            raise
+        raise UsageError(
+            f"model {model} reads the field {name!r}, which the loaded data do not have; name it in load_col, with the "
+            "settings of the model that choose its fields, or set threshold for a label"
+        ) from error
+    except ValueError as error:
+        if "not defined" not in str(error):
+            raise
+        raise UsageError(f"model {model}: {error}; name it in load_col, or in the settings of the model") from error
 
 
 def _diagnosis(trainer: Any, epoch: int | None) -> dict[str, float]:
@@ -219,6 +266,12 @@ def _load(config: PluginConfig) -> tuple[Any, Any, Any, Any]:
         raise nothing if "num_samples" in str(error) else UsageError(f"dataset {name!r}: {error}") from error
     if len(train_data._dataset) == 0:
         raise nothing
+    held_out = sum(len(loader._dataset) for loader in (valid_data, test_data) if loader is not None)
+    if "LS" in (config["eval_args"]["split"] or ()) and not held_out and not config["benchmark_filename"]:
+        raise UsageError(
+            f"{Path(config['data_path']) / name}.inter: all histories are too short, and nothing is left to validate "
+            "or test on; a user counts with three interactions"
+        )
     if max(config["topk"]) >= dataset.item_num:
         raise UsageError(f"topk: {max(config['topk'])} is more than the {dataset.item_num - 1} items of {name!r}")
     return dataset, train_data, valid_data, test_data
@@ -250,9 +303,16 @@ class _EpochClock:
     def _timed(self, train_data: Any, epoch: int, *args: Any, **kwargs: Any) -> Any:
         began = perf_counter()
         losses = self._train_epoch(train_data, epoch, *args, **kwargs)
+        self._refuse_what_is_no_number(epoch)
         self.seconds.append(perf_counter() - began)
         self.epochs = epoch + 1
         return losses
+
+    def _refuse_what_is_no_number(self, epoch: int) -> None:
+        """A ranking by scores that are no numbers has figures like any other."""
+        sums = [parameter.detach().sum().float() for parameter in self._trainer.model.parameters()]
+        if sums and torch.stack(sums).isnan().any():
+            raise Diverged(_diverged(epoch, self._trainer.config))
 
     def evaluated(self, epoch: int, score: float) -> None:
         if self._trainer.cur_step == 0:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from recbole.config import Config
 from recbole.utils import ModelType
@@ -26,6 +28,7 @@ from .check import (
     recbole_dir,
     text_keys,
 )
+from .nested import check_loaded, check_nested
 from .properties import PROPERTIES_DIR, plain_value, plain_yaml, read_properties, unreadable
 
 
@@ -51,14 +54,15 @@ class PluginConfig(Config):  # type: ignore[misc]
         self,
         model: str,
         dataset: str,
-        config_file_list: Sequence[str] | None = None,
+        config_file_list: Sequence[str] | str | None = None,
         config_dict: Mapping[str, Any] | None = None,
     ) -> None:
         check_model(model)
         self._model_name = model
         self.remarks: list[str] = []
         try:
-            super().__init__(model, dataset, list(config_file_list or []), dict(config_dict or {}))
+            files = [config_file_list] if isinstance(config_file_list, str) else config_file_list
+            super().__init__(model, dataset, list(files or []), dict(config_dict or {}))
         except UsageError:
             raise
         except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AssertionError) as error:
@@ -66,6 +70,7 @@ class PluginConfig(Config):  # type: ignore[misc]
         self._prefer_own_copy()
         check_values(self.final_config_dict, self.external_config_dict, model)
         check_filters(self.final_config_dict, self.external_config_dict)
+        check_loaded(self.final_config_dict, self.external_config_dict)
         if self["packed"]:
             check_packed(model, self["loss_type"])
         check_evaluation(self)
@@ -82,7 +87,7 @@ class PluginConfig(Config):  # type: ignore[misc]
     def _load_variable_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
         self.remarks += check_keys(config_dict, self._model_name, "settings")
         text = text_keys(self._model_name)
-        values = {k: plain_value(v) if isinstance(v, str) else v for k, v in config_dict.items()}
+        values = {k: plain_value(v) if isinstance(v, str) else _plain(v) for k, v in config_dict.items()}
         # A folder may be called 2024.
         return {k: config_dict[k] if k in text and _is_number(v) else v for k, v in values.items()}
 
@@ -100,6 +105,7 @@ class PluginConfig(Config):  # type: ignore[misc]
         return {}
 
     def _get_final_config_dict(self) -> dict[str, Any]:
+        check_nested(self.external_config_dict)
         final = super()._get_final_config_dict()
         if final.get("loss_type") == "CE" and "train_neg_sample_args" not in self.external_config_dict:
             final["train_neg_sample_args"] = None
@@ -117,6 +123,9 @@ class PluginConfig(Config):  # type: ignore[misc]
     def log_remarks(self) -> None:
         """Warn of the keys that do nothing for this model, and of what this machine is slow at."""
         remarks = list(self.remarks)
+        if self["model"] == "CLIA" and self["loss_type"] == "CE":
+            idle = [key for key in self.external_config_dict if key.startswith("negative_") or key == "exclude_history"]
+            remarks += [f"{key}: it does nothing with loss_type CE; BPR and SSM take negatives" for key in idle]
         in_bfloat16 = self["loss_type"] == "CE" and self["softmax_dtype"] == "bfloat16"
         if in_bfloat16 and not multiplies_bfloat16(self["device"]):
             remarks.append(
@@ -125,6 +134,17 @@ class PluginConfig(Config):  # type: ignore[misc]
             )
         for remark in remarks:
             getLogger().warning(remark)
+
+
+def _plain(value: Any) -> Any:
+    """Paths as text, numbers of numpy as Python's, and tuples as lists: what RecBole and its checkpoints take."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _is_number(value: Any) -> bool:
@@ -204,6 +224,12 @@ def check_evaluation(config: Config) -> None:
         raise UsageError(f"eval_args: its split must have one of the keys RS, LS and TS, not {split}")
     if isinstance(split, dict) and "LS" in split and split["LS"] not in _LEFT_OUT:
         raise UsageError(f"eval_args: the split LS must be one of {', '.join(_LEFT_OUT)}, not {split['LS']!r}")
+    order = config["eval_args"]["order"]
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL and order != "TO":
+        raise UsageError(
+            f"eval_args: its order must be TO for {config['model']}, a sequential model, not {order}; what eval_args "
+            "leaves out is split {'RS': [0.8, 0.1, 0.1]}, order RO, group_by user, mode full"
+        )
     by_period = split == BY_PERIOD
     points = split.get("TS") if isinstance(split, dict) else None
     if isinstance(points, list) and not by_period and not all(isinstance(point, (int, float)) for point in points):

@@ -200,7 +200,7 @@ def test_a_bad_config_file_is_named(workplace: Path, capsys: pytest.CaptureFixtu
     ("setting", "sentence"),
     [
         ("--alias_of_item_id=['other']", "dataset 'made': its settings name 'other', which is no field that is loaded"),
-        ("--val_interval={'stars': '[1,2]'}", "dataset 'made': Field [stars] not defined in dataset"),
+        ("--val_interval={'stars': '[1,2]'}", "val_interval: the field 'stars' is not loaded; name it in load_col"),
     ],
 )
 def test_a_setting_that_names_no_field_is_told(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from conftest import prepare, random_rows, write_log
 
 from recbole_clia import CLIA, load_model, run
-from recbole_clia.errors import UsageError
+from recbole_clia.errors import Diverged, UsageError
 from recbole_clia.running.trainer import read_checkpoint
 
 
@@ -123,7 +124,8 @@ def test_resuming_with_other_settings_is_refused(settings: dict[str, Any]) -> No
 
 
 def test_result_tells_what_a_user_asks(settings: dict[str, Any]) -> None:
-    result = run("CLIA", "made", config_dict=settings)
+    result = run(CLIA, "made", config_dict=settings)
+    assert result["model"] == "CLIA"
     assert 0 <= result["best_epoch"] < result["epochs"] <= 4
     assert result["seconds_per_epoch"] > 0
     assert Path(result["model_file"]).is_file()
@@ -217,3 +219,55 @@ def test_a_damaged_checkpoint_gives_one_sentence(workplace: Path, content: bytes
     with pytest.raises(UsageError, match=r"checkpoint bad\.pth") as caught:
         load_model("bad.pth")
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_no_numbers_are_not_ranked_by(settings: dict[str, Any]) -> None:
+    """A ranking by scores of NaN has figures too, and good ones."""
+    given = {key: value for key, value in settings.items() if key != "hidden_size"}
+    for model in ("CLIA", "BPR"):
+        with pytest.raises(Diverged, match="after 0 whole epochs; a smaller learning_rate than"):
+            run(model, "made", config_dict={**given, "epochs": 1, "learning_rate": 1e37})
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("GRU4RecF", "model GRU4RecF reads the field 'class', which the loaded data do not have; name it in load_col"),
+        ("SASRecF", "model SASRecF reads the field 'class'"),
+        ("FM", "model FM reads the field 'label'.*, or set threshold for a label"),
+        ("S3Rec", "model S3Rec: .*not defined"),
+    ],
+)
+def test_models_that_ask_for_more_than_there_is_say_so(settings: dict[str, Any], model: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence) as told:
+        run(model, "made", config_dict={key: value for key, value in settings.items() if "_size" not in key})
+    assert "\n" not in str(told.value)
+
+
+def test_a_package_that_is_missing_is_named(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UsageError, match=r"CLIA and its settings need .*wandb"):
+        run("CLIA", "made", config_dict={**settings, "log_wandb": True})
+
+
+def test_a_log_without_anything_to_test_on_is_refused(workplace: Path, settings: dict[str, Any]) -> None:
+    rows = [(user, item, float(10 * user + item)) for user in range(20) for item in (user % 7, 7 + user % 5)]
+    path = write_log(workplace / "short", rows)
+    with pytest.raises(UsageError, match="all histories are too short, and nothing is left to validate or"):
+        run("CLIA", "made", config_dict={**settings, "data_path": path})
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"nproc": 3, "world_size": 2}, "world_size: 2 processes in all are fewer than the 3 here"),
+        ({"nproc": 2, "world_size": 2, "group_offset": 1}, "after group_offset 1"),
+        ({"nproc": "2"}, "nproc must be a whole number, not '2'"),
+        ({"nproc": 0}, "nproc must be at least 1, not 0"),
+    ],
+)
+def test_numbers_of_processes_that_do_not_fit_are_refused(
+    settings: dict[str, Any], given: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        run("CLIA", "made", config_dict=settings, **given)

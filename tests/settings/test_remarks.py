@@ -31,3 +31,15 @@ def test_only_numbers_that_this_cpu_does_not_multiply_are_warned_of(
     warned = [record.getMessage() for record in caplog.records if "softmax_dtype" in record.getMessage()]
     assert len(warned) == (dtype == "bfloat16" and not native and loss_type == "CE")
     assert all("float32" in sentence and "auto" in sentence for sentence in warned)
+
+
+@pytest.mark.parametrize(("loss_type", "warned"), [("CE", 3), ("SSM", 0), ("BPR", 0)])
+def test_settings_of_negatives_do_nothing_without_them(
+    made: dict[str, Any], caplog: pytest.LogCaptureFixture, loss_type: str, warned: int
+) -> None:
+    given = {"negative_sampling": "hard", "negative_num": 7, "exclude_history": True, "loss_type": loss_type}
+    config = PluginConfig("CLIA", "made", config_dict={**made, **given})
+    with caplog.at_level("WARNING"):
+        config.log_remarks()
+    told = [record.getMessage() for record in caplog.records if "nothing with loss_type CE" in record.getMessage()]
+    assert len(told) == warned
