@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from conftest import random_rows
 
 from recbole_clia import from_pandas, run
 from recbole_clia.data.atomic import AtomicFile
 from recbole_clia.errors import UsageError
+
+NO_DATE = "is no date of ISO 8601, such as 2024-01-31 or 2024-01-31T08:00:00Z; convert the column with pandas."
+BAD_NAMES = ("", ".", "..", "../up", "/up", "a/", "a\\b", "a\0b", 3, None)
 
 
 def frame(**columns: Any) -> pd.DataFrame:
@@ -23,6 +29,14 @@ def frame(**columns: Any) -> pd.DataFrame:
 def with_columns(columns: dict[Any, Any]) -> pd.DataFrame:
     """Their names need not be words."""
     return pd.DataFrame({**frame(), **columns})
+
+
+def objects(*values: Any) -> pd.Series:
+    return pd.Series(values, dtype=object)
+
+
+def arrow(values: list[Any], kind: pa.DataType) -> pd.Series:
+    return pd.Series(values, dtype=pd.ArrowDtype(kind))
 
 
 def written(df: pd.DataFrame, **words: Any) -> str:
@@ -52,6 +66,37 @@ def test_rows_are_written_in_their_order(workplace: Path) -> None:
         (["2020-01-01T00:00:00", "2020-01-01T01:00:00+01:00", "2020-01-01"], ["1577836800"] * 3),
         (pd.period_range("2020-01-01", periods=3, freq="D"), ["1577836800", "1577923200", "1578009600"]),
         (np.array([3, 1, 2], dtype=np.int32), ["3", "1", "2"]),
+        (objects(1700000000.75, 1, np.float32(0.5)), ["1700000000.75", "1", "0.5"]),
+        (objects(Decimal("1700000000.75"), 5, 2.5), ["1700000000.75", "5", "2.5"]),
+        (objects(Decimal("1700000000123456789"), 1700000000123456788, 3.0), ["1700000000123456789", None, "3"]),
+        (objects(20240102, 3, 2024), ["20240102", "3", "2024"]),
+        (pd.array([1, 2, 3], dtype="Int64"), ["1", "2", "3"]),
+        (pd.array([0.5, 2, 3], dtype="Float64"), ["0.5", "2", "3"]),
+        (pd.Categorical([0.5, 2, 0.5]), ["0.5", "2", "0.5"]),
+        (pd.array([Decimal("0.5"), 2, 3], dtype=pd.ArrowDtype(pa.decimal128(9, 1))), ["0.5", "2", "3"]),
+        (["1700000000", "3", " 2.0"], ["1700000000", "3", "2"]),
+        (["1700000000", "1700000000.75", "+1.5"], ["1700000000", "1700000000.75", "1.5"]),
+        (["1700000000123456789", "1", "123456789"], ["1700000000123456789", "1", "123456789"]),
+        (pd.array(["1", "123456789.5", "2"], dtype="string"), ["1", "123456789.5", "2"]),
+        (["2024", "20240102", "2024-02"], ["1704067200", "1704153600", "1706745600"]),
+        (["2024/01/02", "20240102T10", " 2024-1-2 "], ["1704153600", "1704189600", "1704153600"]),
+        (["2024-01-02 00:00+01", "2024-01-02 00:00", "2024-01-02T0000"], ["1704150000", "1704153600", "1704153600"]),
+        (
+            ["2024-01-02T00:00:00.25-0100", "2024-01-02T00:00:00.5", "2024-01-02"],
+            ["1704157200250", "1704153600500", None],
+        ),
+        (
+            objects(
+                datetime.date(2024, 1, 2),
+                datetime.datetime(2024, 1, 2, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=1))),
+                "2024-01-02",
+            ),
+            ["1704153600"] * 3,
+        ),
+        (objects(pd.Period("2024-01-02"), np.datetime64("2024-01-02"), pd.Timestamp("2024-01-02")), ["1704153600"] * 3),
+        (arrow([datetime.datetime(2024, 1, 2)] * 3, pa.timestamp("us")), ["1704153600"] * 3),
+        (arrow([datetime.datetime(2024, 1, 2, 0, 0, 0, 1)] * 3, pa.timestamp("us", "UTC")), ["1704153600000001"] * 3),
+        (arrow([datetime.date(2024, 1, 2)] * 3, pa.date32()), ["1704153600"] * 3),
     ],
 )
 def test_times_are_exact(workplace: Path, when: Any, text: list[str | None]) -> None:
@@ -60,7 +105,7 @@ def test_times_are_exact(workplace: Path, when: Any, text: list[str | None]) -> 
 
 
 def test_further_columns_and_item_features(workplace: Path) -> None:
-    items = pd.DataFrame({"what": ["a", "b", "a"], "kind": ["x", None, "z"], "price": [1.5, np.nan, 2.0]})
+    items = pd.DataFrame({"what": list("abab"), "kind": ["x", None] * 2, "price": [1.5, np.nan] * 2})
     text = written(frame(stars=[1, 2, 3], how=["web", "app", None]), extra=["stars", "how"], items=items)
     assert text.splitlines()[0] == "user_id:token\titem_id:token\tstars:float\thow:token\ttimestamp:float"
     assert text.splitlines()[3] == "2\ta\t3\t\t2"
@@ -79,11 +124,50 @@ def test_further_columns_and_item_features(workplace: Path) -> None:
         ({"when": [1.0, np.nan, 2.0]}, {}, "'when', row 1: the time is missing"),
         ({"when": [1.0, np.inf, 2.0]}, {}, "'when', row 1: the time is infinite"),
         ({"when": [1, 2, -3]}, {}, "'when', row 2: the time -3 is negative"),
-        ({"when": ["2020-01-01", "soon", "2020-01-02"]}, {}, "'when' holds no times"),
+        ({"when": ["2020-01-01", "soon", "2020-01-02"]}, {}, f"'when', row 1: the text 'soon' {NO_DATE}"),
+        ({"when": ["1700000000", "soon", "3"]}, {}, f"'when', row 1: the text 'soon' {NO_DATE}"),
+        ({"when": ["2024-01-13", "02/01/2024", "13/01/2024"]}, {}, f"'when', row 1: the text '02/01/2024' {NO_DATE}"),
+        ({"when": ["2024-01-13", "2024-13-01", "2024"]}, {}, f"'when', row 1: the text '2024-13-01' {NO_DATE}"),
+        ({"when": ["2024-01-13", "1700000000", "2024"]}, {}, f"'when', row 1: the text '1700000000' {NO_DATE}"),
+        ({"when": ["3", "0.5", "12345678.5"]}, {}, f"'when', row 0: the text '3' {NO_DATE}"),
+        ({"when": ["2024", "2024.05", "2024"]}, {}, f"'when', row 1: the text '2024.05' {NO_DATE}"),
+        ({"when": ["2024", "202401", "2024"]}, {}, f"'when', row 1: the text '202401' {NO_DATE}"),
+        ({"when": ["2024", "now", "2024"]}, {}, f"'when', row 1: the text 'now' {NO_DATE}"),
+        ({"when": ["2024", "2024-02-30", "2024"]}, {}, "'when', row 1: the date '2024-02-30' is out of range"),
+        ({"when": ["2024", "1969-12-31", "2024"]}, {}, "'when', row 1: the date '1969-12-31' is out of range"),
+        ({"when": objects(*[datetime.datetime(9000, 1, 1)] * 3)}, {}, "row 0: the date 9000-01-01 00:00:00 is out of"),
+        ({"when": pd.period_range("2099", periods=3, freq="Y")}, {}, "'when', row 1: the date 2100 is out of range"),
+        ({"when": ["2024", "NaT", "2024"]}, {}, "'when', row 1: the time is missing"),
+        ({"when": ["1700000000", "", "3"]}, {}, "'when', row 1: the time is missing"),
+        ({"when": objects(0.5, None, 2)}, {}, "'when', row 1: the time is missing"),
+        ({"when": pd.array([1, None, 2], dtype="Int64")}, {}, "'when', row 1: the time is missing"),
+        ({"when": objects(1, Decimal("inf"), 2)}, {}, "'when', row 1: the time is infinite"),
+        ({"when": ["1", "-123456789", "2"]}, {}, "'when', row 1: the time -123456789 is negative"),
+        ({"when": [True, False, True]}, {}, "'when', row 0: True cannot be a time"),
+        ({"when": objects(1, True, 2)}, {}, "'when', row 1: True cannot be a time"),
+        ({"when": [1j, 2, 3]}, {}, "'when', row 0: 1j cannot be a time"),
+        ({"when": objects(1, 2j, 3)}, {}, "'when', row 1: 2j cannot be a time"),
+        ({"when": pd.to_timedelta([1, 2, 3], unit="D")}, {}, "'when', row 0: 1 days 00:00:00 cannot be a time"),
+        ({"when": objects([1], [2], [3])}, {}, "'when', row 0: [1] cannot be a time"),
+        ({"when": objects(1, "2024", 3)}, {}, "'when', row 1: the time '2024' is no number, and the one in row 0 is"),
+        ({"when": objects("2024", 1, 3)}, {}, "'when', row 1: the time 1 is a number, and the one in row 0 is none"),
+        ({"who": objects(1, [2], 2)}, {}, "'who', row 1: the id [2] is neither a number nor text"),
+        ({"what": objects("a", ("b", ["c"]), "a")}, {}, "'what', row 1: the id ('b', ['c']) is neither a number nor"),
+        ({"what": arrow([["a"], ["b"], ["a"]], pa.list_(pa.string()))}, {}, "'what', row 0: the id ['a'] is neither"),
         ({"when": ["2020-01-01", None, "2020-01-02"]}, {}, "'when', row 1: the time is missing"),
         ({"who": [1, np.inf, 2]}, {}, "'who', row 1: the id inf is no whole number, or none that a float holds"),
         ({"who": [1, 2.0**63, 2]}, {}, "'who', row 1: the id 9.22337203685477"),
-        ({}, {"name": "../up"}, "name must be a plain word"),
+        *(({}, {"name": name}, f"name must be a plain word, not {name!r}") for name in BAD_NAMES),
+        ({}, {"folder": 3}, "folder must be a path, not 3"),
+        ({}, {"items": {"what": ["a"]}}, "items must be a DataFrame of pandas, not a dict"),
+        ({}, {"user": ["who"]}, "user, item, time and each of extra must name one column, not ['who']"),
+        ({}, {"extra": "when"}, "extra must be a list of columns, not 'when'"),
+        (
+            {},
+            {"items": pd.DataFrame({"what": ["b", "a", "b", "a"], "kind": ["x", "y", "x", None]})},
+            "items has two rows of the item 'a' that differ, 1 and 3; each item must have one row",
+        ),
+        ({}, {"items": pd.DataFrame({"what": [1, 1], "price": [0.5, np.nan]})}, "of the item '1' that differ, 0 and 1"),
         (
             {"user_id": [7, 8, 9]},
             {"extra": ["user_id"]},
@@ -109,7 +193,23 @@ def test_bad_frames_are_refused_and_nothing_is_left(
     with pytest.raises(UsageError) as refusal:
         from_pandas(with_columns(columns), **{"user": "who", "item": "what", "time": "when", **words})
     assert sentence in str(refusal.value)
-    assert not list(workplace.rglob("*.inter*"))
+    assert not list(workplace.iterdir())
+
+
+@pytest.mark.parametrize("df", [[1, 2], {"who": [1]}, pd.Series([1])])
+def test_only_a_frame_is_taken(workplace: Path, df: Any) -> None:
+    with pytest.raises(UsageError, match=f"^from_pandas: df must be a DataFrame of pandas, not a {type(df).__name__}$"):
+        from_pandas(df)
+    assert not list(workplace.iterdir())
+
+
+@pytest.mark.parametrize(("folder", "there"), [("here", "here"), ("here/below", "here"), ("up", "up/frame")])
+def test_a_file_is_no_folder(workplace: Path, folder: str, there: str) -> None:
+    Path(there).parent.mkdir(exist_ok=True)
+    Path(there).touch()
+    with pytest.raises(UsageError, match=f"^from_pandas: {there} is a file; it must be a folder$"):
+        from_pandas(frame(), "who", "what", "when", folder=folder)
+    assert [path for path in workplace.rglob("*") if path.is_file()] == [workplace / there]
 
 
 def test_no_rows_and_an_existing_dataset(workplace: Path) -> None:
