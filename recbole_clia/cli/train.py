@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--config_files", default="", metavar='"A B"', help="yaml files of settings, or sampled, with a space between"
     )
-    parser.add_argument("--resume", metavar="FILE", help="continue a stopped run from its *.last.pth file")
+    parser.add_argument(
+        "--resume", metavar="FILE", help="continue a stopped run from its *.last.pth file, and beside it"
+    )
     parser.add_argument("--nproc", type=int, default=1, help="processes on this machine")
     parser.add_argument("--ip", default="localhost", help="address of the machine with the first process")
     parser.add_argument("--port", default="5678", help="port of the machine with the first process")
@@ -85,7 +88,8 @@ def parse_settings(words: Sequence[str]) -> dict[str, str]:
 
 def report(result: dict[str, Any], data_path: str | None = None) -> str:
     """The table that ends a run, and what to do next; with ``data_path``, where that was given."""
-    data = f"--dataset={result['dataset']}" + (f" --data_path={data_path}" if data_path else "")
+    data = f"--dataset={shlex.quote(result['dataset'])}"
+    data += f" --data_path={shlex.quote(data_path)}" if data_path else ""
     valid, test = result["best_valid_result"] or {}, result["test_result"] or {}
     metrics = [[name, valid.get(name), test.get(name)] for name in (test or valid)]
     seconds = result["seconds_per_epoch"]
@@ -98,7 +102,7 @@ def report(result: dict[str, Any], data_path: str | None = None) -> str:
         ["log", result["log_file"] or "-"],
     ]
     command, tensorboard = _command("recbole-clia", "recbole_clia"), _command("tensorboard", "tensorboard.main")
-    diagnosed = result["model"] in MODELS and result["model_file"]
+    diagnosed = shlex.quote(result["model_file"]) if result["model"] in MODELS and result["model_file"] else None
     lines = [
         "",
         f"{result['model']} on {result['dataset']}",
@@ -110,7 +114,7 @@ def report(result: dict[str, Any], data_path: str | None = None) -> str:
         "Next:",
         f"  {command} train --model=SASRec {data}    a built-in model on the same data",
         f"  {command} train {data} --contrastive_loss_weight=0    without the contrast",
-        *([f"  {command} diagnose {result['model_file']}    what the model does inside"] if diagnosed else []),
+        *([f"  {command} diagnose {diagnosed}    what the model does inside"] if diagnosed else []),
         f"  {command} bench    seconds an epoch, against RecBole's own loop",
         f"  {tensorboard} --logdir log_tensorboard    the learning curves",
     ]
@@ -119,4 +123,4 @@ def report(result: dict[str, Any], data_path: str | None = None) -> str:
 
 def _command(name: str, module: str) -> str:
     """How to call a command of this environment: by its name, where that is on the path."""
-    return name if shutil.which(name) else f"{os.path.relpath(sys.executable)} -m {module}"
+    return name if shutil.which(name) else f"{shlex.quote(os.path.relpath(sys.executable))} -m {module}"

@@ -79,6 +79,8 @@ class CLIATrainer(TimeLimited, Trainer):  # type: ignore[misc]
             train_data.generator.set_state(self._loader_state)
         if self._random_state is not None:
             _set_random_state(self._random_state)
+            if saved:
+                self._find_best_model()
 
         diagnosed = self._diagnosed_rows(valid_data or train_data)
 
@@ -100,6 +102,18 @@ class CLIATrainer(TimeLimited, Trainer):  # type: ignore[misc]
         """The validated epoch whose weights are kept, also of a run that was resumed."""
         place = len(self.history) - 1 - self.cur_step
         return self.history[place].epoch if 0 <= place < len(self.history) else None
+
+    def _find_best_model(self) -> None:
+        """See that the best model of a stopped run is there; it is evaluated unless a later epoch is better."""
+        best = Path(self.saved_model_file)
+        if best.is_file():
+            return
+        if self.cur_step:
+            raise UsageError(
+                f"resume: {best.name}, the best model of the stopped run, is not in {best.parent}, beside the resumed "
+                "file; copy it there too"
+            )
+        self._save_checkpoint(self.history[-1].epoch, verbose=False)  # the last epoch is the best one
 
     def _diagnosed_rows(self, data: Any) -> Any:
         """Histories spread over the data, of those that the contrast counts where there are any."""
@@ -154,9 +168,16 @@ class CLIATrainer(TimeLimited, Trainer):  # type: ignore[misc]
         """Continue where ``resume_file`` (``*.last.pth``) stopped, as if it had not.
 
         Raises:
-            UsageError: if the file cannot be read, or is of a run with other settings.
+            UsageError: if the file cannot be read, is of a run with other settings, or lies in another folder than a
+                ``checkpoint_dir`` that was given.
         """
         checkpoint = read_checkpoint(resume_file)
+        folder, asked = Path(resume_file).parent, self.config.external_config_dict.get("checkpoint_dir")
+        if asked is not None and Path(asked).resolve() != folder.resolve():
+            raise UsageError(
+                f"resume: a resumed run writes beside its file, into {folder}, and not into checkpoint_dir = {asked}; "
+                "leave that out"
+            )
         old, new = checkpoint["config"].final_config_dict, self.config.final_config_dict
         for key in sorted((set(old) | set(new)) - MAY_CHANGE):
             if old.get(key) != new.get(key):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from conftest import prepare, random_rows, write_log
 
 from recbole_clia import CLIA, load_model, run
 from recbole_clia.errors import Diverged, UsageError
-from recbole_clia.running.trainer import read_checkpoint
+from recbole_clia.running.trainer import CLIATrainer, read_checkpoint
 
 
 @pytest.fixture
@@ -121,6 +123,70 @@ def test_resuming_with_other_settings_is_refused(settings: dict[str, Any]) -> No
     more = write_log(Path("more"), random_rows(7, users=30))
     with pytest.raises(UsageError, match="is of other data or of another version; size mismatch for"):
         run("CLIA", "made", config_dict={**settings, "data_path": more}, resume=last)
+
+
+def best_at(monkeypatch: pytest.MonkeyPatch, best: int) -> None:
+    """Let the epoch ``best`` have the best score of all on validation."""
+    monkeypatch.setattr(
+        CLIATrainer, "_valid_epoch", lambda self, *_, **__: (float(len(self.history) == best), {"mrr@10": 0.5})
+    )
+
+
+def copied(file: str, folder: str) -> str:
+    Path(folder).mkdir()
+    return shutil.copy(file, folder)
+
+
+@pytest.mark.parametrize("more", [0, 2], ids=["finished", "stopped"])
+def test_resuming_without_an_earlier_best_model_is_refused_at_once(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    best_at(monkeypatch, 0)
+    stopped = run("CLIA", "made", config_dict={**settings, "epochs": 2})
+    last = copied(stopped["model_file"].replace(".pth", ".last.pth"), "elsewhere")
+    before = Path(last).read_bytes()
+    name = Path(stopped["model_file"]).name
+    sentence = (
+        f"resume: {name}, the best model of the stopped run, is not in elsewhere, beside the resumed file; copy it"
+    )
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        run("CLIA", "made", config_dict={**settings, "epochs": 2 + more}, resume=last)
+    assert Path(last).read_bytes() == before
+    assert len(list(Path("elsewhere").iterdir())) == 1
+    assert run("CLIA", "made", config_dict={**settings, "epochs": 3}, saved=False, resume=last)["epochs"] == 3
+    shutil.copy(stopped["model_file"], "elsewhere")
+    assert run("CLIA", "made", config_dict={**settings, "epochs": 2 + more}, resume=last)["best_epoch"] == 0
+
+
+@pytest.mark.parametrize("more", [0, 2], ids=["finished", "stopped"])
+def test_the_last_state_stands_for_a_best_model_of_the_same_epoch(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    best_at(monkeypatch, 1)
+    stopped = run("CLIA", "made", config_dict={**settings, "epochs": 2})
+    whole = run("CLIA", "made", config_dict={**settings, "epochs": 2 + more})
+    last = copied(stopped["model_file"].replace(".pth", ".last.pth"), "elsewhere")
+    resumed = run("CLIA", "made", config_dict={**settings, "epochs": 2 + more}, resume=last)
+    assert resumed["test_result"] == whole["test_result"]
+    assert resumed["best_epoch"] == whole["best_epoch"] == 1
+    assert Path(resumed["model_file"]).parent == Path("elsewhere")
+    found, wanted = weights(resumed["model_file"]), weights(whole["model_file"])
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_a_resumed_run_writes_beside_its_file_alone(settings: dict[str, Any], workplace: Path) -> None:
+    stopped = run("CLIA", "made", config_dict={**settings, "epochs": 1, "checkpoint_dir": "a"})
+    last = stopped["model_file"].replace(".pth", ".last.pth")
+    Path("same").symlink_to("a")
+    refused = "a resumed run writes beside its file, into a, and not into checkpoint_dir = b; leave that out"
+    with pytest.raises(UsageError, match=refused):
+        run("CLIA", "made", config_dict={**settings, "checkpoint_dir": "b"}, resume=last)
+    Path("b.yaml").write_text("checkpoint_dir: b")
+    with pytest.raises(UsageError, match=refused):
+        run("CLIA", "made", config_file_list=["b.yaml"], config_dict=settings, resume=last)
+    for number, folder in enumerate(("a", "./a/", str(workplace / "a"), "same"), 2):
+        more = {**settings, "checkpoint_dir": folder, "epochs": number}
+        assert run("CLIA", "made", config_dict=more, resume=last)["epochs"] == number
 
 
 def test_result_tells_what_a_user_asks(settings: dict[str, Any]) -> None:
