@@ -267,6 +267,42 @@ def test_clia_is_loaded_without_its_data(settings: dict[str, Any], workplace: Pa
     assert model.negatives is None
 
 
+def test_a_model_of_recboles_is_loaded_with_data_that_have_moved(
+    settings: dict[str, Any], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**settings, "data_path": "dataset", "epochs": 1}
+    path = str(Path(run("GRU4Rec", "made", config_dict=settings)["model_file"]).resolve())
+    wanted = weights(path)
+    (workplace / "dataset").rename("moved")
+    other = workplace / "other"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    way_out = "say with data_path which folder holds the dataset's folder"
+    with pytest.raises(
+        UsageError, match=f"'made': GRU4Rec is loaded with its data, and .* no folder dataset/made; {way_out}"
+    ):
+        load_model(path)
+    loaded = load_model(path, data_path=str(workplace / "moved"))
+    assert all(torch.equal(loaded.state_dict()[name], value) for name, value in wanted.items())
+    (workplace / "moved/made/made.inter").rename(workplace / "moved/made/was.inter")
+    with pytest.raises(UsageError, match=f"no file made.inter in ../moved/made; {way_out}"):
+        load_model(path, data_path="../moved")
+    data = write_log(workplace / "more", random_rows(7, users=30, items=40))
+    with pytest.raises(
+        UsageError, match=r"its weights do not fit the data of .*more/made; these are other data"
+    ) as caught:
+        load_model(path, data_path=data)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["foo", "cuda:99", None, *([] if torch.cuda.is_available() else ["cuda"])])
+def test_a_device_that_is_not_here_is_refused(settings: dict[str, Any], device: Any) -> None:
+    path = run("CLIA", "made", config_dict={**settings, "epochs": 1})["model_file"]
+    with pytest.raises(UsageError, match=f"device: '{device}' cannot be used here, and 'cpu' always can: ") as caught:
+        load_model(path, device=device)
+    assert "\n" not in str(caught.value)
+
+
 class _Evil:
     def __reduce__(self) -> Any:
         return (Path.touch, (Path("was-run"),))
