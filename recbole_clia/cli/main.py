@@ -18,14 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 if the command found a fault, 2 for bad input, 130 if the user stopped it.
     """
-    from . import bench, compare, convert, data, diagnose, doctor, synth, train, tune
-
-    parser = _Parser(prog="recbole-clia", description="Long- and short-term interests for RecBole.")
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
-    for module in (train, tune, compare, convert, synth, data, diagnose, doctor, bench):
-        module.add_parser(commands)
-    arguments, rest = parser.parse_known_args(argv)
+    arguments, rest = make_parser().parse_known_args(argv)
     if rest and not getattr(arguments, "takes_settings", False):
         return _fail(f"{arguments.command}: unknown argument {rest[0]}")
     arguments.settings = rest
@@ -45,6 +38,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all sub-commands; it parses once."""
+    from . import bench, compare, convert, data, diagnose, doctor, synth, train, tune
+
+    parser = _Parser(prog="recbole-clia", description="Long- and short-term interests for RecBole.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    for module in (train, tune, compare, convert, synth, data, diagnose, doctor, bench):
+        module.add_parser(commands)
+    return parser
+
+
 def run_train(argv: Sequence[str]) -> int:
     """The command that ``run_recbole_clia.py`` is: ``recbole-clia train`` with its arguments."""
     return main(["train", *argv])
@@ -55,9 +60,24 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **kwargs})
+        for name in (None, "store"):  # None is what an argument without an action has
+            self.register("action", name, _StoreOnce)
 
     def error(self, message: str) -> None:  # type: ignore[override]
         self.exit(_fail(message))
+
+
+class _StoreOnce(argparse.Action):
+    """Stores a value, and refuses a second one that differs; argparse takes the last."""
+
+    given: Any = None
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if self.option_strings and self.given not in (None, values):
+            one, other = (" ".join(map(str, v)) if isinstance(v, list) else str(v) for v in (self.given, values))
+            parser.error(f"{self.option_strings[0]} is given twice, as {one!r} and as {other!r}")
+        self.given = values
+        setattr(namespace, self.dest, values)
 
 
 def _fail(message: str) -> int:

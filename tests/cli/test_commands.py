@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ from conftest import random_rows, write_log
 from recbole.data import create_dataset
 
 from recbole_clia.cli import doctor
-from recbole_clia.cli.main import main, run_train
+from recbole_clia.cli.main import main, make_parser, run_train
 from recbole_clia.settings.config import PluginConfig
 
 FAST = ["--epochs=1", "--embedding_size=8", "--hidden_size=8", "--MAX_ITEM_LIST_LENGTH=8", "--show_progress=False"]
@@ -56,6 +57,46 @@ def test_a_stopped_run_names_the_file_to_continue_from(
     monkeypatch.setattr(CLIATrainer, "_train_epoch", train_epoch)
     assert run_train([*data, "--epochs=4", "--resume", last]) == 0
     assert "of 4" in capsys.readouterr().out
+
+
+def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """This one, and those of its sub-commands and of theirs."""
+    below = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return [parser, *(one for choices in below for child in choices.values() for one in parsers(child))]
+
+
+def values_of(action: argparse.Action) -> list[list[str]]:
+    """Two values that an option takes."""
+    one, other = list(action.choices)[:2] if action.choices else ("1", "2")
+    return [[one, other], [other]] if action.nargs == "+" else [[one], [other]]
+
+
+# -h, --version and flags store no value.
+OPTIONS = [
+    (parser.prog, action.option_strings, values_of(action))
+    for parser in parsers(make_parser())
+    for action in parser._actions
+    if action.option_strings and action.nargs != 0
+]
+
+
+@pytest.mark.parametrize(("program", "names", "values"), OPTIONS, ids=lambda value: str(value))
+def test_an_option_given_twice_with_two_values_is_refused(
+    capsys: pytest.CaptureFixture[str], program: str, names: list[str], values: list[list[str]]
+) -> None:
+    one, other = ([names[at], *value] for at, value in zip((0, -1), values, strict=True))
+    [parser] = [parser for parser in parsers(make_parser()) if parser.prog == program]
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_known_args([*one, *other])
+    assert stop.value.code == 2
+    told = capsys.readouterr().err
+    assert re.fullmatch(rf"recbole-clia: {names[0]} is given twice, as '(\S+ ?)+' and as '\S+'\n", told)
+
+
+def test_an_option_given_twice_alike_is_taken() -> None:
+    words = ["--dataset=a", "-d", "a", "--trials=3", "--trials=03", "--model=A"]
+    arguments, rest = make_parser().parse_known_args(["tune", *words])
+    assert (arguments.dataset, arguments.trials, arguments.model, rest) == ("a", 3, "A", [])
 
 
 def test_doctor_finds_no_fault_here(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

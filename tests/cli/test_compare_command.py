@@ -31,6 +31,15 @@ def words(made: dict[str, Any]) -> list[str]:
     ]
 
 
+def without(words: list[str], options: set[str]) -> list[str]:
+    """The words but these options with what belongs to them."""
+    kept, left_out = [], False
+    for word in words:
+        left_out = word.partition("=")[0] in options if word.startswith("--") else left_out
+        kept += [] if left_out else [word]
+    return kept
+
+
 def test_a_comparison_and_the_same_again(
     here: list[str], words: list[str], workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,9 +160,8 @@ def test_an_interrupt_tells_how_to_continue(
 def test_bad_input_is_told_in_one_sentence(
     words: list[str], workplace: Path, capsys: pytest.CaptureFixture[str], changed: list[str], sentence: str
 ) -> None:
-    keys = {word.partition("=")[0] for word in changed if "=" in word}
     try:
-        code = main([*(word for word in words if word.partition("=")[0] not in keys), *changed])
+        code = main([*without(words, {word.partition("=")[0] for word in changed}), *changed])
     except SystemExit as end:
         code = int(str(end.code))
     told = capsys.readouterr().err.strip()

@@ -151,6 +151,7 @@ def test_other_units_and_fields(workplace: Path, capsys: pytest.CaptureFixture[s
             ["stats", "made", "--raw", "--val_interval={'timestamp': '[1,2]'}"],
             "takes no filter, such as --val_",
         ),
+        (["stats", "made", "--out=a", "--out=b"], "--out is given twice, as 'a' and as 'b'"),
         (["stats", "made", "--exact_time=False"], "exact_time must be True"),
         (["stats", "made", "--benchmark_filename=['train', 'valid', 'test']"], "benchmark_filename is set"),
         (["stats", "made", "--TIME_FIELD=when"], "there is no field 'when'"),
