@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename or 'this disk'} cannot be used: {error.strerror}")
     except KeyboardInterrupt as stop:
         last = getattr(stop, "resume_file", None)
-        print(f"\nstopped; continue with --resume {last}" if last else "\nstopped", file=sys.stderr)
+        print(f"\nstopped; continue with --resume {shlex.quote(last)}" if last else "\nstopped", file=sys.stderr)
         return 130
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from recbole.data import create_dataset
 
 from recbole_clia.cli import doctor
 from recbole_clia.cli.main import main, make_parser, run_train
+from recbole_clia.cli.train import report
 from recbole_clia.settings.config import PluginConfig
 
 FAST = ["--epochs=1", "--embedding_size=8", "--hidden_size=8", "--MAX_ITEM_LIST_LENGTH=8", "--show_progress=False"]
@@ -97,6 +99,22 @@ def test_an_option_given_twice_alike_is_taken() -> None:
     words = ["--dataset=a", "-d", "a", "--trials=3", "--trials=03", "--model=A"]
     arguments, rest = make_parser().parse_known_args(["tune", *words])
     assert (arguments.dataset, arguments.trials, arguments.model, rest) == ("a", 3, "A", [])
+
+
+def test_the_next_commands_can_be_typed_as_they_are_printed() -> None:
+    folder = "my data/it's"
+    file = "my models/CLIA.pth"
+    result: dict[str, Any] = dict.fromkeys(["log_file", "seconds_per_epoch", "best_epoch"])
+    result |= {"model": "CLIA", "dataset": "my log", "evaluation": "full ranking", "model_file": file}
+    result |= {"best_valid_result": {}, "test_result": {}, "epochs": 1, "seconds": 1.0, "parameters": 1}
+    lines = report(result, folder).partition("Next:")[2].splitlines()
+    commands = [shlex.split(line.strip().partition("    ")[0]) for line in lines]
+    trained = [words for words in commands if "train" in words]
+    assert len(trained) == 2
+    for words in trained:
+        assert {"--dataset=my log", f"--data_path={folder}"} <= set(words)
+    [diagnosed] = [words for words in commands if "diagnose" in words]
+    assert diagnosed[-2:] == ["diagnose", file]
 
 
 def test_doctor_finds_no_fault_here(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
