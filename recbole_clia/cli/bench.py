@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
         help="time an epoch, packed and in RecBole's own loop",
         description="Time one training epoch of CLIA, packed and not, and of RecBole's GRU4Rec and SASRec, packed and "
         "in RecBole's loop, each in a process of its own, on the same pairs; on a GPU where there is one.",
-        epilog="Any RecBole setting can be given as --key=value, for instance --MAX_ITEM_LIST_LENGTH=20.",
+        epilog="Settings of data and training can be given as --key=value, for instance --MAX_ITEM_LIST_LENGTH=20.",
     )
     parser.add_argument("--dataset", "-d", default="ml-100k", help="dataset (default: ml-100k)")
     parser.add_argument("--batches", type=int, help="time this many batches only, and scale to an epoch")
@@ -38,12 +38,19 @@ def add_parser(commands: Any) -> None:
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    from ..running.benchmark import CONTENDERS, draw, measure
+    from ..running.benchmark import CONTENDERS, UNREAD, draw, measure
     from ..settings.config import PluginConfig
 
     if arguments.batches is not None and arguments.batches < 1:
         raise UsageError(f"--batches must be at least 1, not {arguments.batches}")
     settings = parse_settings(arguments.settings)
+    for key in settings:
+        if key in UNREAD:
+            models = ", ".join(dict.fromkeys(contender.model for contender in CONTENDERS))
+            raise UsageError(
+                f"bench: {key} is not read; single epochs of {models} are timed, without evaluation, in the forms that "
+                "--forms names"
+            )
     contenders = [contender for contender in CONTENDERS if contender.form in arguments.forms]
     for model in {contender.model for contender in contenders}:
         PluginConfig(model, arguments.dataset, config_dict=settings)

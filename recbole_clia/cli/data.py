@@ -24,6 +24,8 @@ FILTERS: dict[str, Any] = {
     "filter_inter_by_user_or_item": False,
     "duplicate_rows": "keep",
 }
+# Settings of a dataset that say what becomes of the log once it is read.
+_LATER = {"packed", "lazy_augmentation", "eval_args", "split_period_seconds", "sampled_groups"}
 
 
 def add_parser(commands: Any) -> None:
@@ -38,7 +40,7 @@ def _add_stats(actions: Any) -> None:
         help="sizes, popularity, times, repeats and faults of the order",
         description="Print what the interactions of a dataset look like, as they are left by the filters of its "
         "property file and of the settings, and draw their distributions as OUT/NAME.svg.",
-        epilog="Any RecBole setting can be given as --key=value, for instance --data_path=dataset.",
+        epilog="Settings of the data can be given as --key=value, for instance --data_path=dataset.",
     )
     parser.add_argument("name", metavar="NAME", help="dataset")
     parser.add_argument("--raw", action="store_true", help="take all interactions of the file, without any filter")
@@ -51,6 +53,7 @@ def stats(arguments: argparse.Namespace) -> int:
     from ..data.statistics import describe
 
     settings = parse_settings(arguments.settings)
+    _refuse_unread(settings)
     out = Path(arguments.out)
     file, filters, *log = _load(arguments.name, settings, arguments.raw)
     found = describe(*log)
@@ -68,6 +71,24 @@ def stats(arguments: argparse.Namespace) -> int:
     print("\n" + tabulate(_spreads(found), headers=headers, disable_numparse=True, colalign=("left", *["right"] * 6)))
     print(f"\nDrawing: {drawing}")
     return 0
+
+
+def _refuse_unread(settings: dict[str, str]) -> None:
+    from recbole.utils.argument_list import dataset_arguments
+
+    from ..data.dataset import CUT_LATER
+    from ..settings.check import framework_keys, model_keys, models
+
+    read = {*dataset_arguments, "data_path", "numerical_features", "discretization"} - _LATER - CUT_LATER
+    read |= {"state", "show_progress"}  # how much is told, which is little
+    for key in settings:
+        if key in read:
+            continue
+        if key in framework_keys() or any(key in model_keys(model) for model in models()):
+            raise UsageError(
+                f"data stats: {key} is not read; NAME is the dataset, and settings of its data can be given, such as "
+                "data_path, time_unit and val_interval"
+            )
 
 
 def _load(name: str, settings: dict[str, str], raw: bool) -> tuple[Path, str, Any, Any, Any, str]:

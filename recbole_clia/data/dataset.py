@@ -28,7 +28,7 @@ from .windows import Windows, cut_windows
 TARGETS_SUFFIX = "_targets"  # of fields of the interaction after each input of a window
 
 # Settings that change what is kept of the files; MAX_ITEM_LIST_LENGTH, for one, is not among them.
-_CUT_LATER = {
+CUT_LATER = {
     "ITEM_LIST_LENGTH_FIELD",
     "LIST_SUFFIX",
     "MAX_ITEM_LIST_LENGTH",
@@ -36,7 +36,7 @@ _CUT_LATER = {
     "NEG_PREFIX",
     "unused_col",
 }
-_KEYS = sorted({*dataset_arguments, "encoding", "exact_time", "time_unit", "duplicate_rows"} - _CUT_LATER)
+_KEYS = sorted({*dataset_arguments, "encoding", "exact_time", "time_unit", "duplicate_rows"} - CUT_LATER)
 # What comes of these is not kept on disk.
 _NOT_CACHED = ("benchmark_filename", "additional_feat_suffix", "preload_weight", "numerical_features", "discretization")
 

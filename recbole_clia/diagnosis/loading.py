@@ -87,6 +87,8 @@ def _take_settings(config: Any, given: dict[str, Any]) -> None:
     """Replace settings of a trained model's configuration by those given, and the device by one that is here."""
     model = config["model"]
     for key in given:
+        if key in ("model", "dataset"):
+            raise UsageError(f"diagnose: {key} is what the trained model's file says, {config[key]!r}; leave it out")
         if key in read_properties(PROPERTIES_DIR / "model" / f"{model}.yaml"):
             raise UsageError(f"diagnose: {key} is a setting of the trained model, and stays {config[key]!r}")
     before = {key: value for key, value in config.external_config_dict.items() if key not in LAUNCH_KEYS}

@@ -13,8 +13,12 @@ from time import perf_counter
 from typing import Any
 
 from ..errors import UsageError
+from ..settings.check import LAUNCH_KEYS
 
 FORMS = ("packed", "rows", "recbole", "released")
+# What a contender fixes, and what a single epoch without evaluation does not read.
+UNREAD = {*LAUNCH_KEYS, "packed", "exact_time", "lazy_augmentation", "epochs", "stopping_step", "train_seconds"}
+UNREAD |= {"eval_step", "eval_batch_size", "metrics", "topk", "valid_metric", "metric_decimal_place", "diagnosis_rows"}
 LEAST_SECONDS = 10.0  # a single short epoch says little
 
 

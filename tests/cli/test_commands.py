@@ -117,6 +117,27 @@ def test_the_next_commands_can_be_typed_as_they_are_printed() -> None:
     assert diagnosed[-2:] == ["diagnose", file]
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--model=SASRec"], "bench: model is not read; single epochs of CLIA, GRU4Rec, SASRec are timed, without"),
+        (["--epochs=3"], "bench: epochs is not read"),
+        (["--train_seconds=3"], "bench: train_seconds is not read"),
+        (["--packed=False"], "in the forms that --forms names"),
+        (["--topk=[5]"], "bench: topk is not read"),
+        (["--batches=0"], "--batches must be at least 1, not 0"),
+    ],
+)
+def test_bench_refuses_what_it_does_not_read(
+    workplace: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    assert main(["bench", *words]) == 2
+    printed = capsys.readouterr().err
+    assert sentence in printed
+    assert len(printed.strip().splitlines()) == 1
+    assert not list(workplace.iterdir())
+
+
 def test_doctor_finds_no_fault_here(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     printed = capsys.readouterr().out

@@ -127,6 +127,11 @@ def test_a_single_row_can_be_drawn(folder: Path) -> None:
         (["saved/made.pth", "--label=item_id"], "'item_id' says who did what when"),
         (["saved/made.pth", "--data_path=gone"], "dataset 'made'"),
         (["saved/made.pth", "--embedding_size=4"], "embedding_size is a setting of the trained model"),
+        (
+            ["saved/made.pth", "--dataset=ok"],
+            "diagnose: dataset is what the trained model's file says, 'made'; leave it",
+        ),
+        (["saved/made.pth", "--model=CLSR"], "diagnose: model is what the trained model's file says, 'CLIA'; leave it"),
         (["saved/made.pth", "--data_pth=gone"], "'data_pth' is read by nothing"),
         (["saved/made.pth", "stray"], "'stray' must have the form --key=value"),
         (["saved/made.pth", "--user_inter_num_interval=[9,inf)"], "these are other data, or other filters"),
