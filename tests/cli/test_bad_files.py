@@ -262,6 +262,7 @@ def test_settings_that_would_replace_the_times_are_refused(
 GOOD = {
     "no end of the last line": (text(*good_rows(), end=""), []),
     "blank lines": (text(*good_rows()[:9], "", "", *good_rows()[9:], "", ""), []),
+    "Windows line ends after the first": (text(*(row + "\r" for row in good_rows())), []),
     "quoted fields": (text(*(f'"{row.split(chr(9))[0]}"\t' + row.split("\t", 1)[1] for row in good_rows())), []),
     "another order of rows": (text(*random.Random(0).sample(good_rows(), 48)), []),
     "latin-1": (with_row(7, "u\xe9\ti9\t1500000000").decode().encode("latin-1"), ["--encoding=latin-1"]),
