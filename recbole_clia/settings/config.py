@@ -35,7 +35,8 @@ from .properties import PROPERTIES_DIR, plain_value, plain_yaml, read_properties
 class PluginConfig(Config):  # type: ignore[misc]
     """A ``Config`` that takes only what it is given.
 
-    It differs from RecBole's in eight ways: it reads ``properties/every_model.yaml`` for every model; it does
+    It differs from RecBole's in nine ways: ``use_gpu: False`` keeps a run off the GPU, where RecBole looks at
+    ``gpu_id`` alone; it reads ``properties/every_model.yaml`` for every model; it does
     not read ``sys.argv``; strings become values as Python literals or YAML, never through ``eval``;
     keys and values are checked; a config file may be the name of one in ``properties/protocol``;
     a model trained with cross-entropy needs no ``train_neg_sample_args: ~``;
@@ -109,6 +110,11 @@ class PluginConfig(Config):  # type: ignore[misc]
         final = super()._get_final_config_dict()
         if final.get("loss_type") == "CE" and "train_neg_sample_args" not in self.external_config_dict:
             final["train_neg_sample_args"] = None
+        if isinstance(final.get("gpu_id"), (list, tuple)):
+            final["gpu_id"] = ",".join(map(str, final["gpu_id"]))
+        off = final.get("use_gpu") is False and "local_rank" not in final  # RecBole reads gpu_id alone
+        if off or final.get("gpu_id") is None:
+            final["gpu_id"] = ""
         if self._needs_time() and "load_col" not in self.external_config_dict and not self._has_dataset_file():
             final["load_col"] = {"inter": [final[field] for field in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")]}
         return final

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from recbole_clia.errors import UsageError
 from recbole_clia.settings.config import PluginConfig
@@ -97,6 +98,26 @@ def test_paths_tuples_and_numpys_numbers_are_taken(made: dict[str, Any]) -> None
     assert (config["checkpoint_dir"], config["topk"], config["learning_rate"]) == ("here", [5], 0.5)
     assert type(config["epochs"]) is int
     assert config["eval_args"]["split"] == {"RS": [8, 1, 1]}
+
+
+@pytest.mark.parametrize(
+    ("given", "gpu_id", "device"),
+    [
+        ({}, "0", "cuda"),
+        ({"use_gpu": True, "gpu_id": (0, 1)}, "0,1", "cuda"),
+        ({"use_gpu": False}, "", "cpu"),
+        ({"use_gpu": False, "gpu_id": "1"}, "", "cpu"),
+        ({"gpu_id": ""}, "", "cpu"),
+    ],
+)
+def test_the_device_is_the_one_asked_for(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], gpu_id: str, device: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    settings = {key: value for key, value in made.items() if key != "use_gpu"}
+    config = PluginConfig("CLIA", "made", config_dict={**settings, **given})
+    assert (config["gpu_id"], config["device"].type) == (gpu_id, device)
 
 
 def test_one_file_need_not_stand_in_a_list(made: dict[str, Any], workplace: Path) -> None:
