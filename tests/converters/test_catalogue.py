@@ -27,7 +27,7 @@ def test_every_converter_has_a_property_file() -> None:
 
 
 def test_every_module_of_converters_is_in_the_catalogue() -> None:
-    helpers = {"__init__", "catalogue", "columns", "convert", "frames", "raw", "writer"}
+    helpers = {"__init__", "catalogue", "columns", "convert", "frames", "moments", "raw", "writer"}
     modules = {path.stem for path in Path(catalogue.__file__).parent.glob("*.py")} - helpers
     assert {module.__name__.rsplit(".", 1)[1] for module in catalogue._MODULES} == modules
     assert sum(len(module.CONVERTERS) for module in catalogue._MODULES) == len(CONVERTERS)
