@@ -68,6 +68,8 @@ def counts(values: pd.Series) -> tuple[NDArray[Any], str]:
     if _fits(texts, ".*[T ].*[-+].*").any():  # pandas would give such a zone to later texts that have none
         texts = texts.where(~_fits(texts, _LOCAL), texts + "Z")
     moments = values.where(~is_text, texts)
+    if any(issubclass(kind, pd.Period) for kind in kind_of):  # pandas 1 makes no date of one
+        moments = moments.map(lambda value: value.to_timestamp() if isinstance(value, pd.Period) else value)
     return _since_1970(pd.to_datetime(moments, utc=True, errors="coerce", **_FORMAT), values)
 
 

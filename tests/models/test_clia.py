@@ -147,9 +147,9 @@ def test_a_packed_batch_without_targets_reaches_every_parameter(made: dict[str, 
     prepared = prepare({**made, "packed": True})
     batch = next(iter(prepared.train))
     batch.interaction["item_id_targets"] = torch.zeros_like(batch["item_id_targets"])
-    losses = prepared.model.train().calculate_loss(batch)
-    sum(losses).backward()
-    assert float(sum(losses)) == 0
+    loss = sum(prepared.model.train().calculate_loss(batch))
+    loss.backward()
+    assert loss.item() == 0
     assert [name for name, parameter in prepared.model.named_parameters() if parameter.grad is None] == []
 
 
