@@ -139,8 +139,8 @@ def _report(study: Any, checked: Any, out: Path, arguments: argparse.Namespace, 
         print(f"{elsewhere} are still at work elsewhere")
     best = best_trials(study, SHOWN)
     if not best:
-        left = finished(study) < plan.trials
-        print(f"\nNo trial has a score yet. Next:\n  {_again(arguments if left else _more(arguments, plan, study))}")
+        again = arguments if finished(study) < plan.trials else _more(arguments, plan, study)
+        print(f"\nNo trial has a score yet. Next:\n  {_again(again)}    to continue")
         return 1
     drawn = [space.restored(trial.params) for trial in best]
     rows = [

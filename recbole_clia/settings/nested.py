@@ -53,7 +53,7 @@ def check_loaded(settings: Mapping[str, Any], keys: Iterable[str]) -> None:
         for field, bound in value.items():
             if loaded is not None and field not in loaded:
                 raise UsageError(
-                    f"{key}: the field {field!r} is not loaded; name it in load_col, beside {_told(loaded)}"
+                    f"{key}: the field {field!r} is not loaded; name it in load_col, beside {', '.join(sorted(loaded))}"
                 )
             if key == "threshold" and (isinstance(bound, bool) or not isinstance(bound, (int, float))):
                 raise UsageError(f"threshold: {field} must have a number, not {bound!r}")
@@ -80,7 +80,3 @@ def _check_columns(key: str, given: Mapping[Any, Any], further: Any) -> None:
         is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
         if not is_list and names != "*":
             raise UsageError(f"{key}: {source} must be a list of fields, or '*' for all, not {names!r}")
-
-
-def _told(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))

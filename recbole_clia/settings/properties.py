@@ -139,6 +139,10 @@ def _fits_single_precision(value: Any) -> bool:
     return value == 0 or SMALLEST <= abs(value) <= LARGEST
 
 
+def _beyond(value: Any) -> str:
+    return f"must be of a size between 1.2e-38 and 3.4e38, as single precision has it, not {value!r:.60}"
+
+
 @dataclass(frozen=True)
 class Property:
     """One documented line of a property file."""
@@ -175,7 +179,7 @@ class Property:
             return f"must be {self.type}, not {value!r}"
         numbers = value if isinstance(value, (list, tuple)) else [value]
         if wanted and not all(map(_fits_single_precision, numbers)):
-            return f"must be of a size between 1.2e-38 and 3.4e38, as single precision has it, not {value!r:.60}"
+            return _beyond(value)
         if self.allowed is None:
             return None
         if "list" in names and isinstance(value, (list, tuple)) and value:
@@ -192,7 +196,7 @@ class Property:
         except ValueError as error:
             return f"must be {self.type}: {error}"
         if not all(map(_fits_single_precision, values)):
-            return f"must be of a size between 1.2e-38 and 3.4e38, as single precision has it, not {value!r:.60}"
+            return _beyond(value)
         if self.allowed is not None and not all(map(self.allowed.admits, values)):
             return f"must be {self.allowed} in every epoch, not {value!r}"
         return None
