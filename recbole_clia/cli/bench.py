@@ -12,7 +12,8 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from ..errors import UsageError
-from ..running.benchmark import FORMS
+from ..running.benchmark import FORMS, MODELS
+from ..settings.check import PACKABLE
 from .train import parse_settings
 
 
@@ -20,9 +21,16 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "bench",
         help="time an epoch, packed and in RecBole's own loop",
-        description="Time one training epoch of CLIA, packed and not, and of RecBole's GRU4Rec and SASRec, packed and "
-        "in RecBole's loop, each in a process of its own, on the same pairs; on a GPU where there is one.",
+        description="Time one training epoch of CLIA, packed and not, and of RecBole's models, packed and in RecBole's "
+        "loop, each in a process of its own, on the same pairs; on a GPU where there is one.",
         epilog="Settings of data and training can be given as --key=value, for instance --MAX_ITEM_LIST_LENGTH=20.",
+    )
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=PACKABLE,
+        default=list(MODELS),
+        help=f"models, of those that can be trained packed (default: {' '.join(MODELS)})",
     )
     parser.add_argument("--dataset", "-d", default="ml-100k", help="dataset (default: ml-100k)")
     parser.add_argument("--batches", type=int, help="time this many batches only, and scale to an epoch")
@@ -38,7 +46,7 @@ def add_parser(commands: Any) -> None:
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    from ..running.benchmark import CONTENDERS, UNREAD, draw, measure
+    from ..running.benchmark import UNREAD, contenders, draw, measure
     from ..settings.config import PluginConfig
 
     if arguments.batches is not None and arguments.batches < 1:
@@ -46,18 +54,17 @@ def bench(arguments: argparse.Namespace) -> int:
     settings = parse_settings(arguments.settings)
     for key in settings:
         if key in UNREAD:
-            models = ", ".join(dict.fromkeys(contender.model for contender in CONTENDERS))
             raise UsageError(
-                f"bench: {key} is not read; single epochs of {models} are timed, without evaluation, in the forms that "
-                "--forms names"
+                f"bench: {key} is not read; single epochs of the models of --models are timed, without evaluation, in "
+                "the forms that --forms names"
             )
-    contenders = [contender for contender in CONTENDERS if contender.form in arguments.forms]
-    for model in {contender.model for contender in contenders}:
+    timed = contenders(arguments.models, arguments.forms)
+    for model in {contender.model for contender in timed}:
         PluginConfig(model, arguments.dataset, config_dict=settings)
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
     timings = []
-    with tqdm(contenders, desc="bench") as progress:
+    with tqdm(timed, desc="bench") as progress:
         for contender in progress:
             progress.set_postfix_str(str(contender))
             timings.append(measure(contender, arguments.dataset, settings, arguments.batches))

@@ -52,8 +52,8 @@ def register() -> None:
         setattr(recbole.trainer, f"{name}Trainer", CLIATrainer)
     quick_start.run_recboles = run_recboles
     _offer_packed_loader(recbole.data.utils, recbole.data)
-    for name, ours in zip(PACKED_BASELINES, (packed.PackedGRU4Rec, packed.PackedSASRec), strict=True):
-        _offer_packed(get_model(name), ours)
+    for name in PACKED_BASELINES:
+        _offer_packed(get_model(name), packed.PACKED[name])
     _offer_packed(recbole.trainer.Trainer, CLIATrainer)
     offer_sampled_groups()
     _offer_datasets(recbole.data.dataset)

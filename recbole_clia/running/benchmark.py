@@ -6,14 +6,14 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from ..errors import UsageError
-from ..settings.check import LAUNCH_KEYS
+from ..settings.check import LAUNCH_KEYS, check_packed
 
 FORMS = ("packed", "rows", "recbole", "released")
 # What a contender fixes, and what a single epoch without evaluation does not read.
@@ -51,16 +51,23 @@ class Contender:
         return f"{self.model}, {forms[self.form]}"
 
 
-CONTENDERS = (
-    Contender("CLIA", "packed"),
-    Contender("GRU4Rec", "packed"),
-    Contender("SASRec", "packed"),
-    Contender("CLIA", "rows"),
-    Contender("GRU4Rec", "recbole"),
-    Contender("GRU4Rec", "released"),
-    Contender("SASRec", "recbole"),
-    Contender("SASRec", "released"),
-)
+MODELS = ("CLIA", "GRU4Rec", "SASRec")  # timed where no others are asked for
+
+
+def contenders(models: Sequence[str] = MODELS, forms: Collection[str] = FORMS) -> list[Contender]:
+    """Each model in each of these forms that it has; the packed ones come first.
+
+    Raises:
+        UsageError: for a model that cannot be trained packed, or if none has one of these forms.
+    """
+    for model in models:
+        check_packed(model, "CE")
+    of_model = {model: ("packed", "rows") if model == "CLIA" else ("packed", "recbole", "released") for model in models}
+    found = [Contender(model, form) for model, own in of_model.items() for form in own if form in forms]
+    if not found:
+        has = ", ".join(of_model[models[0]])
+        raise UsageError(f"bench: there is no form {' or '.join(forms)} of {', '.join(models)}; allowed are {has}")
+    return sorted(found, key=lambda contender: contender.form != "packed")
 
 
 @dataclass(frozen=True)

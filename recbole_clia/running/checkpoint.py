@@ -13,10 +13,11 @@ from .trainer import read_checkpoint
 
 
 class _Sizes:
-    """Stands in for the dataset where only the number of users and items matters."""
+    """Stands in for the dataset where only the number of users and items and the length of histories matter."""
 
-    def __init__(self, sizes: dict[str, int]) -> None:
+    def __init__(self, sizes: dict[str, int], config: Any) -> None:
         self._sizes = sizes
+        self.field2seqlen = {config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]: config["MAX_ITEM_LIST_LENGTH"]}
 
     def num(self, field: str) -> int:
         return self._sizes[field]
@@ -46,7 +47,7 @@ def load_model(
     config = checkpoint["config"]
     config["device"] = device
     if "sizes" in checkpoint:
-        data: Any = _Sizes(checkpoint["sizes"])
+        data: Any = _Sizes(checkpoint["sizes"], config)
     else:
         if data_path is not None:
             config["data_path"] = str(Path(data_path) / config["dataset"])

@@ -43,7 +43,7 @@ LAUNCH_KEYS |= {"local_rank", "resume", "packed"}
 MODELS = ("CLIA", "CLSR")
 
 # RecBole's models that the plugin can train packed, and all that can be.
-PACKED_BASELINES = ("GRU4Rec", "SASRec")
+PACKED_BASELINES = ("GRU4Rec", "SASRec", "NARM", "CORE")
 PACKABLE = ("CLIA", *PACKED_BASELINES)
 PACKED_PROPERTIES = PROPERTIES_DIR / "packed.yaml"
 

@@ -25,7 +25,7 @@ def properties_page() -> str:
     parts = [HEAD]
     titles = {COMMON_PROPERTIES: "Every model that this package runs"}
     titles.update({path: path.stem for path in sorted((PROPERTIES_DIR / "model").glob("*.yaml"))})
-    titles[PACKED_PROPERTIES] = " and ".join(PACKED_BASELINES) + ", beside RecBole's own properties"
+    titles[PACKED_PROPERTIES] = ", ".join(PACKED_BASELINES) + ": beside RecBole's own properties"
     for path in sorted((PROPERTIES_DIR / "protocol").glob("*.yaml")):
         titles[path] = f"Protocol of evaluation: `--config_files {path.stem}`"
     for path, title in titles.items():

@@ -120,12 +120,16 @@ def test_the_next_commands_can_be_typed_as_they_are_printed() -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--model=SASRec"], "bench: model is not read; single epochs of CLIA, GRU4Rec, SASRec are timed, without"),
+        (["--model=SASRec"], "bench: model is not read; single epochs of the models of --models are timed, without"),
         (["--epochs=3"], "bench: epochs is not read"),
         (["--train_seconds=3"], "bench: train_seconds is not read"),
         (["--packed=False"], "in the forms that --forms names"),
         (["--topk=[5]"], "bench: topk is not read"),
         (["--batches=0"], "--batches must be at least 1, not 0"),
+        (
+            ["--models", "NARM", "CORE", "--forms", "rows"],
+            "no form rows of NARM, CORE; allowed are packed, recbole, released",
+        ),
     ],
 )
 def test_bench_refuses_what_it_does_not_read(
