@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ..data.dataset import TARGETS_SUFFIX
 from ..losses import linear_cross_entropy, logits_dtype
+from ..nn import additive_prefix_sum
 from ..nn.rows import chosen, similar_lengths, take_rows
 
 
@@ -104,15 +105,10 @@ class PackedNARM(_Packed, NARM):  # type: ignore[misc]
 
     def users(self, items: Tensor, trained: Tensor) -> Tensor:
         """NARM's equations 5 to 8 with the trained positions for the last one."""
-        length = items.shape[1]
-        row = trained.div(length, rounding_mode="floor")  # [N]
-        later = torch.arange(length, device=items.device) > (trained - row * length).unsqueeze(1)  # [N, L]
         states, _ = self.gru(self.emb_dropout(self.item_embedding(items)))  # [B, L, H]
         last = take_rows(states, trained)  # [N, H]
-        keys = self.a_1(states).index_select(0, row)  # [N, L, H]
-        alpha = self.v_t(torch.sigmoid(keys + self.a_2(last).unsqueeze(1))).squeeze(-1)  # [N, L]
-        alpha = alpha.masked_fill(later, 0).unsqueeze(1)  # [N, 1, L]
-        local = (alpha @ states.index_select(0, row)).squeeze(1)  # [N, H]
+        score = self.v_t.weight.squeeze(0)  # [H]
+        local = additive_prefix_sum(self.a_1(states), self.a_2(last), score, states, trained)  # [N, H]
         users: Tensor = self.b(self.ct_dropout(torch.cat([local, last], 1)))  # [N, D]
         return users
 

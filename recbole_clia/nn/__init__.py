@@ -1,5 +1,6 @@
 """What is computed: encoders, proxies and fusion on tensors, which know nothing of RecBole."""
 
+from .additive import additive_prefix_sum
 from .dropout import BitDropout
 from .fusion import InterestFusion
 from .gaps import GapEmbedding
@@ -21,6 +22,7 @@ __all__ = [
     "RepeatOffsets",
     "ShortTermEncoder",
     "Trend",
+    "additive_prefix_sum",
     "causal_proxies",
     "long_term_proxy",
     "seen_items",

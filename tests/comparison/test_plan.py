@@ -106,7 +106,9 @@ def test_files_are_for_all_models_or_for_one(settings: dict[str, Any], workplace
 
 
 def test_settings_go_to_the_models_that_read_them(settings: dict[str, Any]) -> None:
-    runs = make_plan(["CLIA", "SASRec", "STAMP"], ["made"], [1], settings={**settings, "packed": "True", "n_heads": "1"})
+    runs = make_plan(
+        ["CLIA", "SASRec", "STAMP"], ["made"], [1], settings={**settings, "packed": "True", "n_heads": "1"}
+    )
     assert [run.config.get("n_heads") for run in runs] == [None, 1, None]
     assert [run.packed for run in runs] == [True, True, False]
     Path("bpr.yaml").write_text("loss_type: BPR\n")
