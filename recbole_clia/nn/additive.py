@@ -92,5 +92,7 @@ def additive_prefix_sum(
         budget_bytes = CPU_BUDGET if keys.device.type == "cpu" else DEVICE_BUDGET
     of_one = keys.shape[1] * keys.shape[2] * keys.element_size()
     rows = max(1, budget_bytes // max(1, of_one))
-    result: Tensor = _AdditiveSum.apply(keys, query, score, values, position, rows)
+    with torch.autocast(device_type=keys.device.type, enabled=False):
+        given = (tensor.to(score.dtype) for tensor in (keys, query, score, values))
+        result: Tensor = _AdditiveSum.apply(*given, position, rows)
     return result

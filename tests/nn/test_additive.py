@@ -61,3 +61,11 @@ def test_no_position_has_nothing() -> None:
     found.sum().backward()
     assert keys.grad is not None
     assert not keys.grad.any()
+
+
+def test_reduced_precision_around_it_reaches_its_inputs_only() -> None:
+    keys, query, score, values = (tensor.float() for tensor in parts())
+    coarse = keys.bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = additive_prefix_sum(coarse, query, score, values, POSITION)
+    assert torch.equal(found, additive_prefix_sum(coarse.float(), query, score, values, POSITION))
