@@ -40,6 +40,7 @@ from ..nn import (
     ShortTermEncoder,
     Trend,
     causal_proxies,
+    dropout_of,
     seen_items,
 )
 from ..nn.rows import chosen, similar_lengths, take_rows
@@ -128,7 +129,10 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
             self.item_embedding.weight[0].zero_()
         self.direction = ItemDirection() if config["item_norm"] else nn.Identity()
         self.input_norm = nn.LayerNorm(dim)
-        self.dropout = BitDropout(config["dropout_prob"])
+        dropout = config["dropout_prob"]
+        if dropout is None:  # and where there are no data, nothing is trained
+            dropout = dropout_of(len(dataset) / max(1, self.n_items - 1) if hasattr(dataset, "__len__") else 0)
+        self.dropout = BitDropout(dropout)
         self.long_term = LongTermEncoder(
             dim, self.n_users if config["user_query"] else 0, config["long_term_attention"]
         )

@@ -1,7 +1,7 @@
 """What is computed: encoders, proxies and fusion on tensors, which know nothing of RecBole."""
 
 from .additive import additive_prefix_sum
-from .dropout import BitDropout
+from .dropout import BitDropout, dropout_of
 from .fusion import InterestFusion
 from .gaps import GapEmbedding
 from .item_direction import ItemDirection
@@ -24,6 +24,7 @@ __all__ = [
     "Trend",
     "additive_prefix_sum",
     "causal_proxies",
+    "dropout_of",
     "long_term_proxy",
     "seen_items",
     "short_term_proxy",

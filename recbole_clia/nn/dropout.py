@@ -6,6 +6,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+SPARSE_DROPOUT, SPARSE = 0.5, 60.0  # the probability on a sparse log; up to so many training targets an item
+
+
+def dropout_of(targets_per_item: float) -> float:
+    """The dropout of a log: ``0.5 min(1, sqrt(60 / n))`` for ``n`` training targets per item.
+
+    What an embedding has to remember by heart is the less, the more there is to learn it from; where items have
+    hundreds of interactions a dropout of 0.5 only slows the learning (docs/decisions.md has what was measured).
+    """
+    return SPARSE_DROPOUT * min(1.0, (SPARSE / max(targets_per_item, SPARSE)) ** 0.5)
+
 
 class BitDropout(nn.Module):
     """Inverted dropout, with sixteen random bits an element instead of a random number.
