@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from recbole_clia.data.dataset import TARGETS_SUFFIX
 from recbole_clia.errors import UsageError
 from recbole_clia.models import clia
+from recbole_clia.nn import dropout_of
 from recbole_clia.sampling import Anchors, Draw, NegativeSampler
 from recbole_clia.sampling.negatives import STRATEGIES
 from recbole_clia.settings.config import PluginConfig
@@ -770,3 +772,16 @@ def test_the_further_losses_teach_what_they_say(made: dict[str, Any]) -> None:
             optimizer.step()
             values.append(loss.item())
         assert np.mean(values[-3:]) < 0.9 * np.mean(values[:3]), name
+
+
+def test_the_dropout_follows_the_training_targets_of_each_item(made: dict[str, Any], workplace: Path) -> None:
+    """Of the four interactions of a user one is a training target: two are held out, and one is first."""
+    write_log(workplace / "dataset", [(u, (u + i) % 4, float(i)) for u in range(300) for i in range(4)], "dense")
+    sparse = prepare(made)
+    assert len(sparse.train._dataset) / (sparse.model.n_items - 1) < 60
+    assert sparse.model.dropout.p == 0.5
+    for packed in (True, False):
+        dense = prepare({**made, "packed": packed}, dataset="dense")
+        assert dense.model.dropout.p == dropout_of(300 / 4) == 0.5 * (60 / 75) ** 0.5
+    assert prepare({**made, "dropout_prob": 0.4}, dataset="dense").model.dropout.p == 0.4
+    assert prepare({**made, "dropout_prob": 0}, dataset="dense").model.dropout.p == 0

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import torch
 
-from recbole_clia.nn import BitDropout
+from recbole_clia.nn import BitDropout, dropout_of
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.6, 0.95])
@@ -76,3 +76,10 @@ def test_does_nothing_in_evaluation_or_at_zero() -> None:
 def test_refuses_a_probability_outside_its_range(p: float) -> None:
     with pytest.raises(ValueError, match=r"\[0, 1\)"):
         BitDropout(p)
+
+
+def test_the_dropout_of_a_log_is_a_half_while_it_is_sparse_and_falls_with_the_root_of_its_density() -> None:
+    for targets_per_item in (0.0, 1e-3, 10.0, 60.0):
+        assert dropout_of(targets_per_item) == 0.5
+    for targets_per_item in (60.0, 130.0, 1e6):
+        assert dropout_of(4 * targets_per_item) == pytest.approx(dropout_of(targets_per_item) / 2, rel=1e-12)
