@@ -30,7 +30,7 @@ from recbole_clia.tuning.study import ATTRIBUTE, finished, open_study, running
 from recbole_clia.tuning.trial import Objective, TooMany
 
 SPACE = """learning_rate: [0.0001, 0.1]   # (float, log) Learning rate.
-dropout_prob: [0.0, 0.9]       # (float) Dropout.
+mask_ratio: [0.0, 0.9]       # (float) Masked part.
 contrastive_recent_k: [1, 9]   # (int) Last items.
 """
 SMALL = {"embedding_size": 8, "hidden_size": 8, "epochs": 2}
@@ -60,7 +60,7 @@ class Fake:
         self.calls.append(settings)
         if len(self.calls) == self.stop_at:
             raise self.error or KeyboardInterrupt
-        score = 1 - settings["dropout_prob"]
+        score = 1 - settings["mask_ratio"]
         self.epochs.append(0)
         for epoch in range(4):
             self.epochs[-1] += 1
@@ -156,7 +156,7 @@ def test_no_trial_is_given_up_before_the_epochs_that_are_granted(plan: Plan, fak
 def test_the_first_trial_is_the_model_as_it_comes(plan: Plan, fake: Fake) -> None:
     study, _ = tune(plan)
     defaults = PluginConfig("CLIA", "made", config_dict=dict(plan.settings)).final_config_dict
-    searched = ("learning_rate", "dropout_prob", "contrastive_recent_k")
+    searched = ("learning_rate", "mask_ratio", "contrastive_recent_k")
     assert study.trials[0].params == {key: defaults[key] for key in searched}
     assert fake.calls[0]["seed"] == plan.seed
 
@@ -259,7 +259,7 @@ def test_bad_input_that_a_trial_meets_ends_the_study(plan: Plan, monkeypatch: py
         ({"settings": {"valid_metric": "NDCG@10"}}, r"it was made with metric MRR@10, not NDCG@10"),
         ({"settings": {"epochs": 4}}, "it was made with epochs 2, not 4"),
         ({"settings": {"weight_decay": 0.1}}, "it was made with weight_decay not set, not 0.1"),
-        ({"settings": {"dropout_prob": 0.1}}, "it was made with dropout_prob not set, not 0.1"),
+        ({"settings": {"mask_ratio": 0.1}}, "it was made with mask_ratio not set, not 0.1"),
         ({"space_file": None}, "it was made with another search space"),
         ({"model": "CLSR", "space_file": None}, "it holds the study 'CLIA-made', not 'CLSR-made'"),
     ],
@@ -278,7 +278,7 @@ def test_a_study_of_something_else_is_refused(plan: Plan, fake: Fake, change: di
 def test_a_shared_storage_holds_several_studies(plan: Plan, fake: Fake) -> None:
     tune(plan)
     other = {key: value for key, value in plan.settings.items() if key != "hidden_size"}
-    (Path("other.yaml")).write_text("dropout_prob: [0.0, 0.9]  # (float) Dropout.\n")
+    (Path("other.yaml")).write_text("mask_ratio: [0.0, 0.9]  # (float) Masked part.\n")
     shared = replace(plan, model="GRU4Rec", space_file="other.yaml", settings=other, alone=False)
     tune(shared)
     assert sorted(optuna.get_all_study_names(plan.storage)) == ["CLIA-made", "GRU4Rec-made"]
@@ -343,7 +343,7 @@ def test_a_study_that_another_program_made_is_refused(plan: Plan, monkeypatch: p
         ({"epochs": 0}, "a trial needs epochs and eval_step of at least 1"),
         ({"eval_step": 0}, "a trial needs epochs and eval_step of at least 1"),
         ({"dropout": 0.1}, "the key 'dropout' is not read by CLIA"),
-        ({"learning_rate": 1, "dropout_prob": 0, "contrastive_recent_k": 1}, "every property of this space is fixed"),
+        ({"learning_rate": 1, "mask_ratio": 0, "contrastive_recent_k": 1}, "every property of this space is fixed"),
     ],
 )
 def test_nothing_is_written_for_a_plan_that_is_wrong(plan: Plan, settings: dict[str, Any], sentence: str) -> None:
@@ -358,7 +358,7 @@ def test_a_smaller_score_can_be_the_better_one(plan: Plan, fake: Fake) -> None:
     assert study.direction == optuna.study.StudyDirection.MINIMIZE
     complete = [trial.value for trial in study.trials if trial.state == TrialState.COMPLETE]
     assert best_trials(study, 1)[0].value == study.best_value == min(complete)
-    assert best_settings(study, checked)["dropout_prob"] == study.best_params["dropout_prob"]
+    assert best_settings(study, checked)["mask_ratio"] == study.best_params["mask_ratio"]
 
 
 def test_the_importance_is_that_of_what_makes_the_score(plan: Plan, fake: Fake, workplace: Path) -> None:
@@ -367,8 +367,8 @@ def test_the_importance_is_that_of_what_makes_the_score(plan: Plan, fake: Fake, 
     assert importances(study) is None
     tune(plan)
     shares = importances(study)
-    assert next(iter(shares)) == "dropout_prob"
-    assert shares["dropout_prob"] > 0.8
+    assert next(iter(shares)) == "mask_ratio"
+    assert shares["mask_ratio"] > 0.8
     assert sum(shares.values()) == pytest.approx(1)
     write_page(study, checked, workplace / "study.html")
     page = (workplace / "study.html").read_text()
