@@ -130,8 +130,8 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         self.direction = ItemDirection() if config["item_norm"] else nn.Identity()
         self.input_norm = nn.LayerNorm(dim)
         dropout = config["dropout_prob"]
-        if dropout is None:  # and where there are no data, nothing is trained
-            dropout = dropout_of(len(dataset) / max(1, self.n_items - 1) if hasattr(dataset, "__len__") else 0)
+        if dropout is None:
+            dropout = dropout_of(len(dataset) / max(1, self.n_items - 1))
         self.dropout = BitDropout(dropout)
         self.long_term = LongTermEncoder(
             dim, self.n_users if config["user_query"] else 0, config["long_term_attention"]

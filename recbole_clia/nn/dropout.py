@@ -15,7 +15,7 @@ def dropout_of(targets_per_item: float) -> float:
     What an embedding has to remember by heart is the less, the more there is to learn it from; where items have
     hundreds of interactions a dropout of 0.5 only slows the learning (docs/decisions.md has what was measured).
     """
-    return SPARSE_DROPOUT * min(1.0, (SPARSE / max(targets_per_item, SPARSE)) ** 0.5)
+    return SPARSE_DROPOUT * (SPARSE / max(targets_per_item, SPARSE)) ** 0.5
 
 
 class BitDropout(nn.Module):

@@ -22,6 +22,9 @@ class _Sizes:
     def num(self, field: str) -> int:
         return self._sizes[field]
 
+    def __len__(self) -> int:
+        return 0  # nothing is trained
+
 
 def load_model(
     path: str, device: Any = "cpu", trust_pickle: bool = False, data_path: str | None = None
