@@ -36,6 +36,7 @@ from ..nn import (
     ItemDirection,
     LongTermEncoder,
     Neighbours,
+    ProxyResidual,
     RepeatOffsets,
     ShortTermEncoder,
     Trend,
@@ -50,6 +51,7 @@ from ..settings.schedule import Schedule
 WEIGHTED = ("contrastive_loss", "augmentation", "continuity", "same_target")
 PREDICTED_AT_ONCE = 512  # histories, of all whose items the scores are made
 SINCE_SIZE = 16  # of the embedding of the time since the last interaction
+BESIDE_PROXIES = 0.3  # the start of the weights of a normalised interest, so that its proxy is heard first
 
 
 class Interests(NamedTuple):
@@ -84,7 +86,10 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
     explains.
 
     What meets the interests is an item's direction, ``scale e_i / |e_i|`` (:class:`ItemDirection`), with ``item_norm:
-    False`` its embedding ``e_i`` itself.
+    False`` its embedding ``e_i`` itself; in training ``item_dropout`` drops elements of ``e_i`` before.
+
+    With ``proxy_residual`` each interest is its own proxy's direction, of the items' own space, plus what the encoder
+    says (:class:`ProxyResidual`).
 
     Beside the inner product stands what does not depend on taste: whether the user has had the item, and how long ago
     (:class:`RepeatOffsets`), how close it has been to the last items in the histories of others (:class:`Neighbours`),
@@ -132,7 +137,7 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         dropout = config["dropout_prob"]
         if dropout is None:
             dropout = dropout_of(len(dataset) / max(1, self.n_items - 1))
-        self.dropout = BitDropout(dropout)
+        self.dropout, self.item_dropout = BitDropout(dropout), BitDropout(config["item_dropout"])
         self.long_term = LongTermEncoder(
             dim, self.n_users if config["user_query"] else 0, config["long_term_attention"]
         )
@@ -144,8 +149,11 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         if config["time_gaps"]:
             self.gap, self.since = GapEmbedding(dim, config["initializer_range"]), GapEmbedding(SINCE_SIZE, 0.1)
             state_size += SINCE_SIZE
-        self.long_output = nn.Sequential(nn.Linear(dim, dim), nn.LayerNorm(dim))
-        self.short_output = nn.Sequential(nn.Linear(state_size, dim), nn.LayerNorm(dim))
+        self.residuals = None
+        if config["proxy_residual"]:
+            self.residuals = nn.ModuleList([ProxyResidual(dim), ProxyResidual(dim)])
+        start = 1.0 if self.residuals is None else BESIDE_PROXIES
+        self.long_output, self.short_output = _output(dim, dim, start), _output(state_size, dim, start)
         self.mixture = config["fusion"] == "mixture"
         self.fusion = InterestFusion(dim, state_size, config["fixed_alpha"])
         self.repeats = RepeatOffsets(state_size) if config["repeats"] else None
@@ -229,6 +237,10 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         short_state = torch.cat(states, -1)  # [N, S]
         long_interest = self.long_output(long_state)  # [N, D]
         short_interest = self.short_output(short_state)  # [N, D]
+        if self.residuals is not None:
+            dropped = (take_rows(p, index) for p in causal_proxies(self.dropout(embedded), self.recent_k))
+            interests = zip(self.residuals, (long_interest, short_interest), dropped, strict=True)
+            long_interest, short_interest = (residual(interest, proxy) for residual, interest, proxy in interests)
         fused, log_weight = self.fusion(short_state, long_interest, short_interest)  # [N, D], [N, 2]
         long_proxy, short_proxy = (take_rows(p, index) for p in causal_proxies(embedded, self.recent_k))  # [N, D] each
         added, background = [], None
@@ -280,7 +292,7 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
 
     def scored_items(self) -> Tensor:
         """The vectors of the items that meet the interests, ``[I, D]``."""
-        items: Tensor = self.direction(self.item_embedding.weight)
+        items: Tensor = self.direction(self.item_dropout(self.item_embedding.weight))
         return items
 
     def _queries(self, interests: Interests) -> tuple[Tensor, Tensor]:
@@ -303,7 +315,7 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         assert self.negatives is not None  # a model is trained with its data
 
         def score(candidates: Tensor) -> Tensor:  # [N or 1, n] -> [K, N, n]
-            items = self.direction(self.item_embedding(candidates))  # [N or 1, n, D]
+            items = self.direction(self.item_dropout(self.item_embedding(candidates)))  # [N or 1, n, D]
             scores = queries @ items[0].T if len(items) == 1 else torch.einsum("knd,nmd->knm", queries, items)
             for part in (offsets, background):
                 if part is not None:
@@ -429,6 +441,13 @@ class CLIA(SequentialRecommender):  # type: ignore[misc]
         queries, log_weight = self._queries(found)
         scores = all_logits(queries, self.scored_items(), found.offsets, found.background)  # [K, B, I]
         return _mixed(scores, log_weight)
+
+
+def _output(state_size: int, dim: int, start: float) -> nn.Sequential:
+    """From a state to a normalised interest, whose length starts at ``start sqrt(D)``."""
+    norm = nn.LayerNorm(dim)
+    nn.init.constant_(norm.weight, start)
+    return nn.Sequential(nn.Linear(state_size, dim), norm)
 
 
 def _joined(parts: list[Interests], order: Tensor) -> Interests:

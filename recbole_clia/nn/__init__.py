@@ -8,6 +8,7 @@ from .item_direction import ItemDirection
 from .long_term import LongTermEncoder
 from .neighbours import Neighbours
 from .proxies import causal_proxies, long_term_proxy, short_term_proxy
+from .proxy_residual import ProxyResidual
 from .repeats import RepeatOffsets, seen_items
 from .short_term import ShortTermEncoder
 from .trend import Trend
@@ -19,6 +20,7 @@ __all__ = [
     "ItemDirection",
     "LongTermEncoder",
     "Neighbours",
+    "ProxyResidual",
     "RepeatOffsets",
     "ShortTermEncoder",
     "Trend",

@@ -14,6 +14,7 @@ from conftest import Prepared, exact, prepare, write_log
 from recbole.config import Config
 from recbole.data.interaction import Interaction
 from torch import Tensor
+from torch.nn import functional as F
 
 from recbole_clia.data.dataset import TARGETS_SUFFIX
 from recbole_clia.errors import UsageError
@@ -44,9 +45,9 @@ def beside(found: Any, item_num: int) -> Tensor:
     return found.offsets.of(every) + found.background.of(every)
 
 
-@pytest.fixture
-def prepared(made: dict[str, Any]) -> Prepared:
-    return prepare(made)
+@pytest.fixture(params=[False, True], ids=["learnt", "on proxies"])
+def prepared(made: dict[str, Any], request: pytest.FixtureRequest) -> Prepared:
+    return prepare({**made, "proxy_residual": request.param})
 
 
 @pytest.fixture
@@ -785,3 +786,62 @@ def test_the_dropout_follows_the_training_targets_of_each_item(made: dict[str, A
         assert dense.model.dropout.p == dropout_of(300 / 4) == 0.5 * (60 / 75) ** 0.5
     assert prepare({**made, "dropout_prob": 0.4}, dataset="dense").model.dropout.p == 0.4
     assert prepare({**made, "dropout_prob": 0}, dataset="dense").model.dropout.p == 0
+
+
+@pytest.mark.parametrize("item_norm", [True, False])
+def test_elements_of_the_scored_items_are_dropped_in_training_only(made: dict[str, Any], item_norm: bool) -> None:
+    model = prepare({**made, "item_norm": item_norm, "item_dropout": 0.25, "embedding_size": 64}).model
+    weight = model.item_embedding.weight.detach()
+    whole = F.normalize(weight, dim=-1) if item_norm else weight
+    model.eval()
+    assert torch.equal(model.scored_items().detach(), whole)
+    model.train()
+    torch.manual_seed(0)
+    items = model.scored_items().detach()
+    gone = items[1:] == 0
+    count = gone.numel()
+    assert abs(gone.sum().item() - count / 4) < 5 * (count * 0.25 * 0.75) ** 0.5
+    left = torch.where(gone, 0, weight[1:])  # what is left keeps its proportions
+    torch.testing.assert_close(items[1:], F.normalize(left, dim=-1) if item_norm else left / 0.75)
+    assert not items[0].any()
+
+
+@pytest.mark.parametrize("loss_type", ["CE", "SSM", "BPR"])
+def test_the_embedding_is_dropped_before_its_direction_is_taken_in_every_loss(
+    made: dict[str, Any], loss_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare({**made, "loss_type": loss_type, "dropout_prob": 0.0})
+    model, batch = prepared.model, next(iter(prepared.train))
+    mask = (torch.arange(model.item_embedding.embedding_dim) % 3 > 0).float()
+
+    def loss() -> float:
+        torch.manual_seed(0)
+        return float(model.calculate_loss(batch)[0].detach())
+
+    whole, direction = loss(), model.direction.forward
+    with monkeypatch.context() as patch:
+        patch.setattr(model.direction, "forward", lambda embedding: direction(embedding * mask))
+        expected = loss()
+    monkeypatch.setattr(model.item_dropout, "forward", lambda embedding: embedding * mask)
+    assert loss() == expected != whole
+
+
+def test_interests_stand_on_their_proxies(made: dict[str, Any]) -> None:
+    model = prepare({**made, "proxy_residual": True, "contrastive_recent_k": 2, "embedding_size": 16}).model.eval()
+    items = torch.tensor([[3, 1, 4, 1], [5, 9, 0, 0]])
+    where = torch.tensor([[True, False, False, True], [False, True, False, False]])
+    user = torch.tensor([1, 2])
+    whole = model(user, items, where)
+    scales = [residual.scale.item() for residual in model.residuals]
+    assert scales == [4.0, 4.0]  # the square root of 16
+    with torch.no_grad():
+        for residual in model.residuals:
+            residual.scale.zero_()
+    learnt = model(user, items, where)
+    e = model.item_embedding.weight.detach()
+    long_means = [e[3], (e[3] + e[1] + e[4] + e[1]) / 4, (e[5] + e[9]) / 2]
+    short_means = [e[3], (e[4] + e[1]) / 2, (e[5] + e[9]) / 2]
+    for name, means in (("long_interest", long_means), ("short_interest", short_means)):
+        added = (getattr(whole, name) - getattr(learnt, name)).detach()
+        torch.testing.assert_close(added, torch.stack([4 * mean / mean.norm() for mean in means]))
+    torch.testing.assert_close(learnt.long_interest.norm(dim=-1), torch.full((3,), 0.3 * 4), rtol=1e-3, atol=0)
