@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import sqlalchemy
 import torch
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, init_seed
@@ -114,15 +113,3 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(execution, "_launch", lambda task, environment: Ended(task))
     return made
-
-
-@pytest.fixture
-def no_waiting_for_the_disk() -> Any:
-    """Studies in SQLite files that may be lost."""
-
-    def on_connect(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
-
-    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", on_connect)
-    yield
-    sqlalchemy.event.remove(sqlalchemy.engine.Engine, "connect", on_connect)

@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -171,11 +173,15 @@ def _begin(study: Study) -> None:
     lock = study.file.with_name(f".{study.file.name}.lock")
     with FileLock(lock):  # another command may begin it too
         if not study.file.is_file():
-            fresh = study.file.with_name(f".{study.file.name}")
-            for path in (fresh, fresh.with_name(f"{fresh.name}-journal")):
-                path.unlink(missing_ok=True)
-            open_study(check_plan(replace(study.plan, storage=sqlite(fresh))))
-            os.replace(fresh, study.file)
+            folder = study.file.with_name(f".{study.file.name}")
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            begun, whole = folder / "begun.sqlite", folder / "whole.sqlite"
+            open_study(check_plan(replace(study.plan, storage=sqlite(begun))))
+            with contextlib.closing(sqlite3.connect(begun)) as connection:  # a copy, since Optuna keeps the other open
+                connection.execute("VACUUM INTO ?", (str(whole),))
+            os.replace(whole, study.file)
+            shutil.rmtree(folder, ignore_errors=True)
         lock.unlink(missing_ok=True)  # whoever waits for it finds the study
 
 

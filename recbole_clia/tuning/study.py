@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 import warnings
 from inspect import signature
@@ -62,6 +64,20 @@ def open_study(checked: Checked) -> optuna.Study:
     return study
 
 
+class _File(sqlite3.Connection):
+    """A study's file, which can be read while somebody writes, and written without waiting for the disk.
+
+    As SQLite comes, readers wait for writers: whoever watches workers with short epochs may do so for a minute, deaf to
+    requests to end, and then fail.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        with contextlib.suppress(sqlite3.OperationalError):  # it may be read only, or in use in the other mode
+            self.execute("PRAGMA journal_mode = WAL")
+        self.execute("PRAGMA synchronous = NORMAL")
+
+
 def _open_storage(plan: Plan) -> optuna.storages.BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it would tell of each trial, and of each that is repeated
     warnings.filterwarnings("ignore", category=ExperimentalWarning)  # optuna 4 warns of heartbeats in each trial
@@ -74,7 +90,7 @@ def _open_storage(plan: Plan) -> optuna.storages.BaseStorage:
         known = signature(optuna.storages.RDBStorage.__init__).parameters
         lost = "heartbeat_stale_trial_callback"
         callback: dict[str, Any] = {lost if lost in known else "failed_trial_callback": repeat}
-        waiting = {"connect_args": {"timeout": 60}} if plan.storage.startswith("sqlite") else {}
+        waiting = {"connect_args": {"timeout": 60, "factory": _File}} if plan.storage.startswith("sqlite") else {}
         for attempt in range(5):
             try:
                 return optuna.storages.RDBStorage(

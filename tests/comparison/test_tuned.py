@@ -23,9 +23,6 @@ from recbole_clia.tuning.space import Space, read_space
 MODELS = ["CLIA", "GRU4Rec", "Pop"]
 
 
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
-
-
 @pytest.fixture
 def settings(made: dict[str, Any]) -> dict[str, Any]:
     chosen = {key: made[key] for key in ("data_path", "load_col", "use_gpu", "MAX_ITEM_LIST_LENGTH")}
@@ -85,9 +82,9 @@ def test_each_model_with_a_space_has_so_many_trials(runs: list[Run], fake: Fake,
     assert [model for model, _ in fake.calls] == 3 * ["CLIA"] + 3 * ["GRU4Rec"]
     assert told == 2 * [0, 1, 2, 3]
     assert [one.trials for one in found] == [3, 3]
-    assert sorted(path.name for path in Path("out/studies").iterdir()) == sorted(
-        name for study in planned_studies for name in (study.file.name, study.best.name)
-    )
+    # SQLite's own files beside a study are there as long as a connection to it is.
+    files = {path.name for path in Path("out/studies").iterdir() if not path.name.endswith(("-wal", "-shm"))}
+    assert files == {name for study in planned_studies for name in (study.file.name, study.best.name)}
     assert Path.cwd() == workplace
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,9 +36,6 @@ mask_ratio: [0.0, 0.9]       # (float) Masked part.
 contrastive_recent_k: [1, 9]   # (int) Last items.
 """
 SMALL = {"embedding_size": 8, "hidden_size": 8, "epochs": 2}
-
-
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 
 @pytest.fixture
@@ -282,6 +281,17 @@ def test_a_shared_storage_holds_several_studies(plan: Plan, fake: Fake) -> None:
     shared = replace(plan, model="GRU4Rec", space_file="other.yaml", settings=other, alone=False)
     tune(shared)
     assert sorted(optuna.get_all_study_names(plan.storage)) == ["CLIA-made", "GRU4Rec-made"]
+
+
+def test_a_study_can_be_watched_while_somebody_writes(plan: Plan) -> None:
+    """Or a request to end would wait as well."""
+    study = open_study(check_plan(plan))
+    with contextlib.closing(sqlite3.connect("s.sqlite", isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        writer.execute("UPDATE studies SET study_name = 'another'")
+        assert (study.study_name, finished(study), running(study)) == ("CLIA-made", 0, 0)
+        assert optuna.get_all_study_names(plan.storage) == ["CLIA-made"]
+        writer.execute("ROLLBACK")
 
 
 def test_a_journal_file_is_a_storage(plan: Plan, fake: Fake) -> None:
