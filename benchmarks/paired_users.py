@@ -22,10 +22,9 @@ import numpy as np
 from tabulate import tabulate
 
 from recbole_clia.comparison.leaderboard import holm, wilcoxon
-from recbole_clia.comparison.record import COLUMNS, Rows, read_rows
-from recbole_clia.comparison.score import row_metrics
+from recbole_clia.comparison.record import Rows, read_rows
+from recbole_clia.comparison.score import mean_of_users
 
-METRIC = "NDCG@10"
 RANKS = {"all items": "rank", "history hidden": "hidden_rank"}
 
 Runs = Mapping[str, Mapping[str, Mapping[int, Rows]]]
@@ -53,25 +52,15 @@ def runs_of(folders: Sequence[Path]) -> Runs:
     return found
 
 
-def of_users(seeds: Mapping[int, Rows], column: str) -> dict[int, float]:
-    """The mean over the seeds of each user, by the ranks of a column."""
-    sums: dict[int, list[float]] = defaultdict(list)
-    for rows in seeds.values():
-        values = row_metrics(rows[:, COLUMNS.index(column)])[METRIC]
-        for user, value in zip(rows[:, COLUMNS.index("user")].tolist(), values.tolist(), strict=True):
-            sums[user].append(value)
-    return {user: float(np.mean(values)) for user, values in sums.items()}
-
-
 def table(models: Mapping[str, Mapping[int, Rows]], model: str) -> list[dict[str, Any]]:
     """A row for each other model and each way to rank: means over the users that both have, gain and p."""
     lines: list[dict[str, Any]] = []
     others = [name for name in models if name != model]
     for ranking, column in RANKS.items():
-        mine = of_users(models[model], column)
+        mine = mean_of_users([*models[model].values()], column)
         ps = []
         for name in others:
-            theirs = of_users(models[name], column)
+            theirs = mean_of_users([*models[name].values()], column)
             users = [user for user in mine if user in theirs]
             one, other = (np.array([of[user] for user in users]) for of in (mine, theirs))
             ps.append(wilcoxon(one, other))

@@ -16,7 +16,7 @@ from ..settings.check import MODELS
 from .execute import Outcome
 from .plan import METRICS, Tuned
 from .record import COLUMNS, Rows, device_of, read_rows
-from .score import row_metrics
+from .score import mean_of_users
 
 Floats = NDArray[np.float64]
 NAN = float("nan")
@@ -154,9 +154,7 @@ class _Runs:
 
     def gain(self, seeds: Sequence[int], column: str = "rank") -> dict[int, float]:
         """Mean NDCG@10 over the seeds of each user, by the ranks of a column."""
-        each = [row_metrics(self.rows[seed][:, COLUMNS.index(column)])["NDCG@10"] for seed in seeds]
-        users = self.rows[seeds[0]][:, COLUMNS.index("user")]
-        return dict(zip(users.tolist(), np.mean(each, axis=0).tolist(), strict=True))
+        return mean_of_users([self.rows[seed] for seed in seeds], column)
 
 
 def _board(

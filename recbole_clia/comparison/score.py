@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,16 @@ def row_metrics(rank: NDArray[np.int64]) -> dict[str, Floats]:
         "MRR@10": np.where(in_ten, 1 / rank, 0.0),
         "Recall@20": (rank <= 20).astype(np.float64),
     }
+
+
+def mean_of_users(runs: Sequence[Rows], column: str = "rank") -> dict[int, float]:
+    """NDCG@10 of each user, by the ranks of a column: the mean over the runs that have the user."""
+    values: dict[int, list[float]] = defaultdict(list)
+    for rows in runs:
+        of_rows = row_metrics(rows[:, COLUMNS.index(column)])["NDCG@10"]
+        for user, value in zip(rows[:, COLUMNS.index("user")].tolist(), of_rows.tolist(), strict=True):
+            values[user].append(value)
+    return {user: float(np.mean(each)) for user, each in values.items()}
 
 
 def ranks(scores: Tensor, row: Tensor, item: Tensor, top: int) -> Tensor:
