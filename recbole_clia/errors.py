@@ -20,6 +20,6 @@ class Stopped(KeyboardInterrupt):
         self.resume_file = resume_file
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error says, in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

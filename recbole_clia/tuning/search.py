@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..running.ending import Asked, end_with, ends_with_an_interrupt
 from .lost import recover, repeat
 from .plan import Checked, Plan, check_plan
-from .study import finished, open_study, running
+from .study import finished, open_study, running, storage_of
 from .trial import Objective, TooMany
 
 
@@ -30,19 +30,20 @@ def tune(plan: Plan, jobs: int = 1, told: Callable[[optuna.Study], None] | None 
         told: called with the study now and then, and after each trial if there is one process.
 
     Raises:
-        UsageError: for bad input, or if a worker failed.
+        UsageError: for bad input, if the storage fails, or if a worker did.
         KeyboardInterrupt: if the user stops it; the same call goes on.
     """
     checked = check_plan(plan)
     study = open_study(checked)
-    recover(study)
-    if told is not None:
-        told(study)
-    jobs = min(jobs, plan.trials - finished(study))
-    if jobs == 1:
-        work(plan, told)
-    elif jobs > 1:
-        _work_together(plan, jobs, study, told)
+    with storage_of(plan):
+        recover(study)
+        if told is not None:
+            told(study)
+        jobs = min(jobs, plan.trials - finished(study))
+        if jobs == 1:
+            work(plan, told)
+        elif jobs > 1:
+            _work_together(plan, jobs, study, told)
     return study, checked
 
 
@@ -89,7 +90,7 @@ def _worker(plan: Plan, threads: int, failures: Any) -> None:
         end_with(parent.join)
     torch.set_num_threads(threads)
     try:
-        with ends_with_an_interrupt():
+        with ends_with_an_interrupt(), storage_of(plan):
             work(plan)
     except UsageError as error:
         failures.put(str(error))

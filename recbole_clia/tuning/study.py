@@ -6,11 +6,12 @@ import contextlib
 import sqlite3
 import time
 import warnings
+from collections.abc import Iterator
 from inspect import signature
 from typing import Any
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -34,7 +35,7 @@ def open_study(checked: Checked) -> optuna.Study:
     """
     plan, identity = checked.plan, checked.identity
     storage = _open_storage(plan)
-    try:
+    with storage_of(plan):
         names = optuna.get_all_study_names(storage)
         others = [name for name in names if name != plan.name]
         if plan.alone and others:
@@ -54,14 +55,22 @@ def open_study(checked: Checked) -> optuna.Study:
             return study
         except DuplicatedStudyError:
             study = optuna.load_study(study_name=plan.name, storage=storage, sampler=sampler, pruner=pruner)
-    except SQLAlchemyError as error:
-        raise UsageError(f"{plan.where}: {first_line(error)}") from error
     for _ in range(20):  # whoever made it may still be about to say what it is of
         if ATTRIBUTE in study.user_attrs:
             break
         time.sleep(0.25)
     _compare(plan, study.user_attrs.get(ATTRIBUTE), identity)
     return study
+
+
+@contextlib.contextmanager
+def storage_of(plan: Plan) -> Iterator[None]:
+    """What ails the storage meanwhile, for instance a full disk, is a :class:`~recbole_clia.errors.UsageError`."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        why = error.__cause__ if isinstance(error, StorageInternalError) else None
+        raise UsageError(f"{plan.where}: {first_line(why or error)}") from error
 
 
 class _File(sqlite3.Connection):

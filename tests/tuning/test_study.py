@@ -294,6 +294,25 @@ def test_a_study_can_be_watched_while_somebody_writes(plan: Plan) -> None:
         writer.execute("ROLLBACK")
 
 
+def test_a_full_disk_is_told_in_a_sentence_and_loses_nothing(
+    plan: Plan, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(studies._File):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.execute("PRAGMA max_page_count = 1")  # it stays as large as it is
+
+    study, _ = tune(plan)
+    with monkeypatch.context() as patch:
+        patch.setattr(studies, "_File", Full)
+        with pytest.raises(UsageError, match=r"^study s\.sqlite: .* database or disk is full$"):
+            tune(replace(plan, trials=300))
+    begun = finished(study)
+    assert 3 <= begun < 300
+    study, _ = tune(replace(plan, trials=begun + 3))
+    assert finished(study) > begun
+
+
 def test_a_journal_file_is_a_storage(plan: Plan, fake: Fake) -> None:
     plan = replace(plan, storage="journal:log.journal", alone=False)
     tune(plan)
