@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from recbole.config import Config
 from recbole.utils import FeatureType
+from recbole.utils.argument_list import training_arguments
 
 from ..data.atomic import AtomicFile
 from ..data.dataset import LogDataset
@@ -91,6 +92,8 @@ def _take_settings(config: Any, given: dict[str, Any]) -> None:
             raise UsageError(f"diagnose: {key} is what the trained model's file says, {config[key]!r}; leave it out")
         if key in read_properties(PROPERTIES_DIR / "model" / f"{model}.yaml"):
             raise UsageError(f"diagnose: {key} is a setting of the trained model, and stays {config[key]!r}")
+        if key in (*training_arguments, "train_seconds"):
+            raise UsageError(f"diagnose: {key} is a setting of training, which is over; leave it out")
     before = {key: value for key, value in config.external_config_dict.items() if key not in LAUNCH_KEYS}
     fresh = PluginConfig(model, config["dataset"], config_dict={**before, **given})  # refuses what is bad
     for key in (*given, "data_path", "device"):

@@ -127,6 +127,8 @@ def test_a_single_row_can_be_drawn(folder: Path) -> None:
         (["saved/made.pth", "--label=item_id"], "'item_id' says who did what when"),
         (["saved/made.pth", "--data_path=gone"], "dataset 'made'"),
         (["saved/made.pth", "--embedding_size=4"], "embedding_size is a setting of the trained model"),
+        (["saved/made.pth", "--epochs=3"], "diagnose: epochs is a setting of training, which is over; leave it out"),
+        (["saved/made.pth", "--train_seconds=3"], "diagnose: train_seconds is a setting of training"),
         (
             ["saved/made.pth", "--dataset=ok"],
             "diagnose: dataset is what the trained model's file says, 'made'; leave it",
